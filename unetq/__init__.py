@@ -1,0 +1,1 @@
+"""unetq: quantized U-Nets for medical image segmentation."""
