@@ -1,0 +1,1 @@
+"""The viewer: a Streamlit page on this machine. Ships as `unetq.app`."""

@@ -37,22 +37,27 @@ class NetCost:
 
     @property
     def parameters(self) -> int:
+        """Weights, biases and batch-norm scales and shifts."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
     def bytes_float32(self) -> int:
+        """The float network."""
         return 4 * self.parameters
 
     @property
     def bytes_nominal(self) -> int:
+        """Every parameter at its layer's width."""
         return sum(layer.bytes_nominal for layer in self.layers)
 
     @property
     def bytes_honest(self) -> int:
+        """What the file holds."""
         return sum(layer.bytes_honest for layer in self.layers)
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates for one image."""
         return sum(layer.macs for layer in self.layers)
 
 

@@ -9,7 +9,8 @@ Numbers (DESIGN 3): a tensor holds integer codes; value = code * step. An image 
     head (last conv):  logit = float32(acc) * m[k] + b[k]
     quantize:          q = clamp(rint(x * m[0]), lo, hi)
     maxpool:           2x2, stride 2, the last window cut at the edge (size -> ceil(size / 2))
-    nearest, bilinear: x2, cut to the size of the tensor's level; bilinear = rint((9 a + 3 b + 3 c + d) / 16) on codes, edges repeated
+    nearest, bilinear: x2, cut to the size of the tensor's level; bilinear = rint((9 a + 3 b + 3 c + d) / 16) on codes,
+                       edges repeated
     concat:            first input's channels, then the second's; both have one quantizer, so nothing is computed
 
 Every product and sum above is one float32 or int32 operation, rint is half to even, and there is no fused multiply-add.
@@ -33,7 +34,13 @@ __all__ = ["Graph", "Op", "Params", "Tensor", "WEIGHT_BITS", "check", "layout"]
 TensorKind = Literal["float", "unsigned", "signed", "ternary"]
 OpKind = Literal["quantize", "conv", "transposed", "maxpool", "nearest", "bilinear", "concat"]
 WeightKind = Literal["none", "twos", "ternary", "binary", "float"]
-WEIGHT_KINDS: Mapping[str, WeightKind] = {"fixed": "twos", "lsq": "twos", "ternary": "ternary", "binary": "binary", "float": "float"}
+WEIGHT_KINDS: Mapping[str, WeightKind] = {
+    "fixed": "twos",
+    "lsq": "twos",
+    "ternary": "ternary",
+    "binary": "binary",
+    "float": "float",
+}
 WEIGHT_BITS: Mapping[str, range] = {"twos": range(2, 9), "ternary": range(2, 3), "binary": range(1, 2)}
 
 
@@ -111,6 +118,12 @@ class Graph:
         """The operations that have weights, in order."""
         return tuple(op for op in self.ops if op.kind in ("conv", "transposed"))
 
+    @property
+    def is_integer(self) -> bool:
+        """True where everything between image and logits is codes, so that it can be exported and run natively."""
+        inner = [t for name, t in self.tensors.items() if name not in ("image", "head")]
+        return all(op.weights != "float" for op in self.ops) and all(t.kind != "float" for t in inner)
+
 
 def layout(net: NetSpec) -> Graph:
     """The graph of a U-Net, without numbers.
@@ -140,7 +153,9 @@ def layout(net: NetSpec) -> Graph:
     build.head(x)
     unknown = [name for name in net.layers if name not in {op.name for op in build.ops}]
     if unknown:
-        raise UserError(f'The network has no layer "{unknown[0]}": {nearest(unknown[0], [o.name for o in build.ops if o.kernel])}')
+        raise UserError(
+            f'The network has no layer "{unknown[0]}": {nearest(unknown[0], [o.name for o in build.ops if o.kernel])}'
+        )
     graph = Graph(build.tensors, tuple(build.ops))
     check(graph)
     return graph
@@ -189,7 +204,9 @@ class _Builder:
 
     def up(self, name: str, x: str, level: int) -> str:
         if self.net.upsampling == "transposed":
-            return self._weighted(Op(name, "transposed", (x,), name, 2), self.net.channels(level), level, f"skip{level}")
+            return self._weighted(
+                Op(name, "transposed", (x,), name, 2), self.net.channels(level), level, f"skip{level}"
+            )
         return self.same(self.net.upsampling, name, x, level)
 
     def concat(self, name: str, a: str, b: str, level: int) -> str:
@@ -220,10 +237,12 @@ def check(graph: Graph) -> None:
         ready.add(op.output)
         out = graph.tensors[op.output]
         if shared.setdefault(out.quantizer, (out.kind, out.bits)) != (out.kind, out.bits):
-            raise UserError(f"Layer {op.name} meets other layers in a concatenation, so they need equal abits ({out.quantizer}).")
-        if op.kind in ("maxpool", "nearest", "bilinear", "concat"):
-            if {graph.tensors[name].quantizer for name in op.inputs} != {out.quantizer}:
-                raise UserError(f"Layer {op.name} copies codes, so its inputs and output need one quantizer.")
+            raise UserError(
+                f"Layer {op.name} meets other layers in a concatenation, so they need equal abits ({out.quantizer})."
+            )
+        copies = op.kind in ("maxpool", "nearest", "bilinear", "concat")
+        if copies and {graph.tensors[name].quantizer for name in op.inputs} != {out.quantizer}:
+            raise UserError(f"Layer {op.name} copies codes, so its inputs and output need one quantizer.")
     for op in graph.weighted if graph.params else ():
         _check_params(graph, op)
 
@@ -232,9 +251,13 @@ def _check_params(graph: Graph, op: Op) -> None:
     params, (source,) = graph.params[op.name], op.inputs
     out, cin = graph.tensors[op.output].channels, graph.tensors[source].channels
     if params.codes.shape != (out, op.kernel, op.kernel, cin) or params.m.shape != (out,) or params.b.shape != (out,):
-        raise UserError(f"Layer {op.name} has parameters of wrong shape: codes {params.codes.shape}, m {params.m.shape}.")
+        raise UserError(
+            f"Layer {op.name} has parameters of wrong shape: codes {params.codes.shape}, m {params.m.shape}."
+        )
     if not (np.isfinite(params.m).all() and np.isfinite(params.b).all()):
         raise UserError(f"Layer {op.name} has a scale that is not finite: its training diverged.")
-    valid = {"ternary": [-1, 0, 1], "binary": [-1, 1]}.get(op.weights, range(-(2 ** (op.wbits - 1)), 2 ** (op.wbits - 1)))
+    valid = {"ternary": [-1, 0, 1], "binary": [-1, 1]}.get(
+        op.weights, range(-(2 ** (op.wbits - 1)), 2 ** (op.wbits - 1))
+    )
     if not np.isin(params.codes, list(valid)).all():
         raise UserError(f"Layer {op.name} has weight codes outside {op.wbits} bits.")

@@ -129,7 +129,13 @@ class NetSpec:
     float_first_last: bool = False
 
     def __post_init__(self) -> None:
-        for name, low, high in (("in_channels", 1, 64), ("out_channels", 1, 256), ("base", 1, 1024), ("depth", 1, 6), ("cap", 1, 4096)):
+        for name, low, high in (
+            ("in_channels", 1, 64),
+            ("out_channels", 1, 256),
+            ("base", 1, 1024),
+            ("depth", 1, 6),
+            ("cap", 1, 4096),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UserError(f"{name} of the network is {value}, but must be {low} to {high}.")

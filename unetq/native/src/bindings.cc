@@ -1,2 +1,166 @@
-#include <pybind11/pybind11.h>
-PYBIND11_MODULE(_native, m) { m.def("isas", [] { return 0; }); }
+// unetq._native.Model: used through unetq/runtime/model.py only.
+#include "bindings.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpu.h"
+#include "execute.h"
+
+namespace py = pybind11;
+
+namespace unetq {
+
+const char* op_name(OpKind op) {
+  static constexpr const char* kNames[] = {"quantize", "conv", "transposed", "maxpool", "nearest", "bilinear", "concat"};
+  return kNames[static_cast<int>(op)];
+}
+
+namespace {
+
+using Image = py::array_t<float, py::array::c_style | py::array::forcecast>;
+
+class PyModel {
+ public:
+  PyModel(const std::string& path, int threads, bool verify_hash) {
+    Status status;
+    {
+      py::gil_scoped_release release;
+      status = Session::open(path, threads, verify_hash, &session_);
+    }
+    raise_unless(status);
+  }
+
+  py::dict metadata() const {
+    py::dict result;
+    for (const auto& [key, value] : session_->model().metadata) {
+      result[py::str(key)] = std::visit([](const auto& v) -> py::object { return py::cast(v); }, value);
+    }
+    return result;
+  }
+
+  py::array tensor(const std::string& name) const {
+    const auto& raw = session_->model().raw;
+    const auto found = raw.find(name);
+    if (found == raw.end()) throw py::value_error("The model has no tensor \"" + name + "\".");
+    const RawTensor& tensor = found->second;
+    if (tensor.is_float) {
+      return py::array_t<float>(static_cast<py::ssize_t>(tensor.bytes / sizeof(float)),
+                                reinterpret_cast<const float*>(tensor.data));
+    }
+    return py::array_t<int8_t>(static_cast<py::ssize_t>(tensor.bytes), reinterpret_cast<const int8_t*>(tensor.data));
+  }
+
+  py::array_t<float> run(const Image& image) { return run_observed(image, nullptr); }
+
+  // Codes of every tensor that holds codes, and the logits.
+  py::dict dump(const Image& image) {
+    const Model& model = session_->model();
+    std::vector<std::vector<int16_t>> codes(model.tensors.size());
+    py::array_t<float> logits = run_observed(image, [&](size_t op, double) {
+      const int output = model.ops[op].output;
+      if (model.tensors[output].kind != TensorKind::kFloat) codes[output] = session_->tensor_codes(output);
+    });
+    py::dict result;
+    for (size_t t = 0; t < codes.size(); ++t) {
+      const Tensor& info = model.tensors[t];
+      if (codes[t].empty()) continue;
+      const std::vector<py::ssize_t> shape = {info.channels, level_size(static_cast<int>(image.shape(1)), info.level),
+                                              level_size(static_cast<int>(image.shape(2)), info.level)};
+      result[py::str(info.name)] = py::array_t<int16_t>(shape, codes[t].data());
+    }
+    result[py::str(model.tensors[model.ops.back().output].name)] = logits;
+    return result;
+  }
+
+  py::list profile(const Image& image) {
+    struct Row {
+      double seconds, macs;
+      const char* kernel;
+    };
+    std::vector<Row> rows;
+    run_observed(image, [&](size_t op, double seconds) {
+      rows.push_back({seconds, session_->macs(op), session_->kernel_name(op)});
+    });
+    py::list result;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const Op& op = session_->model().ops[i];
+      py::dict row;
+      row["name"] = op.name;
+      row["op"] = op_name(op.kind);
+      row["kernel"] = rows[i].kernel;
+      row["ms"] = rows[i].seconds * 1e3;
+      row["macs"] = static_cast<uint64_t>(rows[i].macs);
+      result.append(row);
+    }
+    return result;
+  }
+
+  py::dict plan(int height, int width) const {
+    Plan plan;
+    raise_unless(session_->plan(height, width, &plan));
+    py::dict result;
+    result["arena_bytes"] = plan.arena_bytes;
+    result["scratch_bytes"] = plan.scratch_bytes;
+    result["weights_bytes"] = session_->weights_bytes();
+    return result;
+  }
+
+  std::string isa() const { return isa_name(session_->isa()); }
+  std::string hash() const { return session_->model().hash; }
+  int threads() const { return session_->threads(); }
+
+ private:
+  py::array_t<float> run_observed(const Image& image, const Session::Observer& observer) {
+    if (image.ndim() != 3) throw py::value_error("The image must have three axes: channels, rows, columns.");
+    for (int axis = 0; axis < 3; ++axis) {
+      if (image.shape(axis) < 1 || image.shape(axis) > (1 << 20)) {
+        throw py::value_error("The image is empty or has a side above 1048576 pixels.");
+      }
+    }
+    const ImageSize size = {static_cast<int>(image.shape(0)), static_cast<int>(image.shape(1)),
+                            static_cast<int>(image.shape(2))};
+    py::array_t<float> logits({static_cast<py::ssize_t>(session_->out_channels()), image.shape(1), image.shape(2)});
+    const float* from = image.data();
+    float* to = logits.mutable_data();
+    Status status;
+    {
+      py::gil_scoped_release release;
+      status = session_->run(from, size, to, observer);
+    }
+    raise_unless(status);
+    return logits;
+  }
+
+  std::unique_ptr<Session> session_;
+};
+
+}  // namespace
+}  // namespace unetq
+
+PYBIND11_MODULE(_native, module) {
+  using unetq::PyModel;
+  module.doc() = "The compiled runtime; use it through unetq.runtime.model.";
+  py::class_<PyModel>(module, "Model")
+      .def(py::init<const std::string&, int, bool>(), py::arg("path"), py::arg("threads") = 0,
+           py::arg("verify_hash") = true)
+      .def("metadata", &PyModel::metadata)
+      .def("tensor", &PyModel::tensor, py::arg("name"))
+      .def("run", &PyModel::run, py::arg("image"))
+      .def("dump", &PyModel::dump, py::arg("image"))
+      .def("profile", &PyModel::profile, py::arg("image"))
+      .def("plan", &PyModel::plan, py::arg("height"), py::arg("width"))
+      .def_property_readonly("isa", &PyModel::isa)
+      .def_property_readonly("hash", &PyModel::hash)
+      .def_property_readonly("threads", &PyModel::threads);
+  module.def("isas", [] {
+    std::vector<std::string> names;
+    for (unetq::Isa isa : unetq::available_isas()) names.emplace_back(unetq::isa_name(isa));
+    return names;
+  });
+  unetq::bind_kernels(module);
+}

@@ -1,0 +1,198 @@
+"""The files of a report, and the page as a reader opens it: offline."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from rich.console import Console
+
+from tests.report.fake import CASES, fake_bench, fake_data, fake_run, four_runs
+from unetq.errors import UserError
+from unetq.report.figures import front, pareto_svg, pick_cases
+from unetq.report.report import ReportOptions, report
+from unetq.report.tables import bench_table, rich_table, show_bytes, show_ms
+from unetq.spec import QuantSpec
+
+NAMED_BY_THE_ISSUE = {
+    *("run", "dataset", "quantizer", "wbits", "abits"),
+    *("dice_mean", "dice_std", "bytes_nominal", "bytes_honest", "ms_median"),
+}
+VOID = {"meta", "img", "br", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for, and checks that tags are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path, dict]:
+    folder = tmp_path_factory.mktemp("report")
+    runs = four_runs(folder)
+    return runs, folder / "out", report(runs, folder / "out")
+
+
+def test_files_and_keys(made: tuple[list[Path], Path, dict]) -> None:
+    runs, out, result = made
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "table.csv", "table.json"]
+    assert json.loads((out / "table.json").read_text()) == result
+    assert len(result["rows"]) == len(runs)
+    assert NAMED_BY_THE_ISSUE <= set(result["rows"][0])
+    with (out / "table.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["label"] for line in lines] == ["float", "W4A6", "W2A2", "ternarynet"]
+    assert float(lines[1]["dice_mean"]) == result["rows"][1]["dice_mean"]
+    assert lines[0]["bytes_file"] == ""
+
+
+def test_page_is_self_contained(made: tuple[list[Path], Path, dict]) -> None:
+    _, out, _ = made
+    text = (out / "index.html").read_text()
+    page = Page(text)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object")]
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 1 + 4 * 3
+    assert all(str(image["src"]).startswith("data:image/") and image["alt"] for image in images)
+    assert set(re.findall(r"url\((.{5})", text)) == {"data:"}
+    assert text.count("background-image") == 3, "an image of a case is in the page once"
+    assert "not a medical device" in page.text
+
+
+def test_every_number_leads_to_its_run(made: tuple[list[Path], Path, dict]) -> None:
+    runs, out, _ = made
+    page = Page((out / "index.html").read_text())
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    links = [str(attributes["href"]) for tag, attributes in page.tags if tag == "a"]
+    assert all(link[1:] in ids for link in links if link.startswith("#"))
+    files = [unquote(link) for link in links if not link.startswith("#")]
+    assert all((out / file).exists() for file in files)
+    for run in runs:
+        assert any((out / file).resolve() == (run / "test.json").resolve() for file in files)
+    assert page.text.count("0123456789ab") == len(runs)
+
+
+def test_captions_have_the_dice_of_the_cases(made: tuple[list[Path], Path, dict]) -> None:
+    runs, out, _ = made
+    page = Page((out / "index.html").read_text())
+    alts = [str(attributes["alt"]) for tag, attributes in page.tags if tag == "img"]
+    assert f"float, best case {CASES[0]}: Dice 0.9500" in alts
+    assert f"W2A2, median case {CASES[2]}: Dice 0.9240" in alts
+    assert f"ternarynet, worst case {CASES[4]}: Dice 0.8860" in alts
+
+
+def test_same_runs_same_bytes(made: tuple[list[Path], Path, dict], tmp_path: Path) -> None:
+    runs, out, result = made
+    assert pareto_svg(result["rows"]) == pareto_svg(result["rows"])
+    report(runs, out.parent / "again")
+    assert (out.parent / "again/index.html").read_bytes() == (out / "index.html").read_bytes()
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    data = fake_data(tmp_path / "data")
+    evil = ["<script>alert(1)<", "a&b \"quoted' $x_1$"]
+    runs = [fake_run(tmp_path / name, QuantSpec.of("fixed", 4, 6), data, 0.01 * i) for i, name in enumerate(evil)]
+    report(runs, tmp_path / "out", ReportOptions(title="<b>title</b>"))
+    text = (tmp_path / "out/index.html").read_text()
+    page = Page(text)
+    assert "<script" not in text and "<b>title" not in text
+    assert evil[0] in page.text and evil[1] in page.text
+    console = Console(record=True, width=200, file=None)
+    console.print(rich_table([{**row, "label": "[red]x"} for row in report(runs, tmp_path / "out")["rows"]]))
+    assert "[red]x" in console.export_text()
+
+
+def test_data_that_is_gone_becomes_a_sentence(tmp_path: Path) -> None:
+    data = fake_data(tmp_path / "data")
+    run = fake_run(tmp_path / "run", QuantSpec.of("fixed", 4, 6), data, bench=fake_bench(33.0))
+    moved = data.rename(tmp_path / "moved")
+    result = report([run], tmp_path / "out")
+    assert "no longer at" in Page((tmp_path / "out/index.html").read_text()).text
+    assert result["rows"][0]["ms_median"] == 33.0
+    report([run], tmp_path / "out", ReportOptions(data=moved))
+    assert "No overlays" not in (tmp_path / "out/index.html").read_text()
+    (run / f"test_masks/{CASES[2]}.nii.gz").unlink()
+    report([run], tmp_path / "out", ReportOptions(data=moved))
+    assert "kept no mask" in (tmp_path / "out/index.html").read_text()
+
+
+def test_two_data_sets_are_two_tables(tmp_path: Path) -> None:
+    data = fake_data(tmp_path / "data")
+    runs = [fake_run(tmp_path / name, QuantSpec.of("fixed", 4, 6), data) for name in ("a", "b")]
+    test = json.loads((runs[1] / "test.json").read_text())
+    (runs[1] / "test.json").write_text(json.dumps({**test, "dataset": "gm", "n_empty": 2}))
+    result = report(runs, tmp_path / "out")
+    page = Page((tmp_path / "out/index.html").read_text())
+    assert "Data set em" in page.text and "Data set gm" in page.text
+    assert "2 in W4A6" in page.text
+    assert "not measured" not in page.text and "No run was timed" in page.text
+    assert rich_table(result["rows"]).columns[0].header == "Data"
+
+
+def test_nothing_is_written_where_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        report([tmp_path / "none"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    run = fake_run(tmp_path / "run", QuantSpec.of("fixed", 4, 6), fake_data(tmp_path / "data"))
+    with pytest.raises(UserError, match="Cannot make the folder"):
+        report([run], tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("points", "want"),
+    [
+        ([(1.0, 0.9)], [0]),
+        ([(2.0, 0.9), (1.0, 0.9)], [1]),
+        ([(1.0, 0.9), (1.0, 0.9), (2.0, 0.8)], [0, 1]),
+        ([(3.0, 0.95), (1.0, 0.9), (2.0, 0.85)], [1, 0]),
+    ],
+)
+def test_front(points: list[tuple[float, float]], want: list[int]) -> None:
+    assert front(points) == want
+
+
+def test_pick_cases() -> None:
+    assert pick_cases({"a": 0.5}) == {"best": "a"}
+    assert pick_cases({"a": 0.5, "b": 0.6}) == {"best": "b", "worst": "a"}
+    assert pick_cases({"a": 0.5, "b": 0.5, "c": 0.5}) == {"best": "a", "median": "b", "worst": "c"}
+
+
+def test_words_for_numbers() -> None:
+    assert [show_bytes(n) for n in (0, 999, 1023, 10_239, 2**20, 2**30)] == [
+        *("0 B", "999 B", "1.00 KiB", "10.0 KiB", "1.00 MiB", "1.00 GiB")
+    ]
+    assert show_ms(None) == "–"
+
+
+def test_bench_table() -> None:
+    layers = [{"name": "enc0.conv1", "op": "conv", "kernel": "k3_vnni", "ms": 1.5, "gmacs": 80.0}]
+    layers.append({"name": "pool0", "op": "maxpool", "kernel": "pool", "ms": 0.5, "gmacs": 0.0})
+    console = Console(record=True, width=120, file=None)
+    console.print(bench_table({**fake_bench(2.0), "gmacs": 60.0, "layers": layers}))
+    text = console.export_text()
+    assert "k3_vnni" in text and "75%" in text and "median 2.00 ms" in text

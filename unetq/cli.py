@@ -1,0 +1,288 @@
+"""The command line: each verb parses, calls one function and prints. `--json` puts the machine-readable result on standard
+output; everything meant for a person goes to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from unetq.errors import UserError, nearest
+from unetq.spec import QuantSpec
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="unetq",
+    help="Quantized U-Nets for medical image segmentation: train, export to one small file, run natively, report, view.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Prepare data sets, or make phantom studies to try things with.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+note = Console(stderr=True, highlight=False)
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of the data; else $UNETQ_DATA, else ./data.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads; 0 = the physical cores.")]
+
+
+def main() -> None:
+    """Runs the command line; a `UserError` is one sentence and exit code 2."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except UserError as error:
+        _refuse(str(error))
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        note.print("Stopped.")
+        sys.exit(130)
+    except MemoryError:
+        _refuse("There is not enough memory for this; try a smaller --tile or --size.")
+    except OSError as error:  # a full disk or a vanished folder, wherever it shows
+        _refuse(f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}.")
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's usage errors: unknown option, missing argument
+            _refuse(error.format_message())
+        raise
+
+
+def _refuse(sentence: str) -> None:
+    note.print(f"unetq: {sentence}", markup=False, soft_wrap=True)
+    sys.exit(2)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error; the callable takes (done, total)."""
+    with Progress(*Progress.get_default_columns(), console=note, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _emit(result: dict[str, Any], as_json: bool, *lines: str) -> None:
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        for line in lines:
+            note.print(line, markup=False, soft_wrap=True)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    dataset: Annotated[str, typer.Argument(help="em")],
+    source: Annotated[Path, typer.Argument(help="Folder of the challenge's own files, or of images/ and labels/.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Prepared folder to make; default: the cache beside the source.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn a data set's own files into the nnU-Net raw format, split by subject or block."""
+    from unetq.data_prep import registry
+
+    folder = registry.prepare(dataset, source, out)
+    _emit({"dataset": dataset, "folder": str(folder)}, as_json, f"Prepared {dataset} in {folder}")
+
+
+@data_app.command("phantom")
+def data_phantom(
+    dataset: Annotated[str, typer.Argument(help="em")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    cases: Annotated[int, typer.Option(min=1, help="Studies (em: slices).")] = 30,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write made-up studies in a challenge's own on-disk layout."""
+    from unetq.data_prep.phantom import phantom
+
+    phantom(dataset, out, cases, seed)
+    _emit(
+        {"dataset": dataset, "folder": str(out), "cases": cases, "seed": seed},
+        as_json,
+        f"Wrote {cases} {dataset} phantoms to {out}",
+    )
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Option("--dataset", help="em")] = "em",
+    wbits: Annotated[int | None, typer.Option(help="Bits of a weight, 1 to 8; 32 = float.")] = None,
+    abits: Annotated[int | None, typer.Option(help="Bits of an activation, 1 to 8; 32 = float.")] = None,
+    quantizer: Annotated[str, typer.Option(help="fixed, lsq, ternary, binary, ternarynet or float.")] = "fixed",
+    config: Annotated[str | None, typer.Option(help="YAML file or preset; default: the data set's own.")] = None,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<dataset>-<setting>.")] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Float run to start from; else a float twin is trained first.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="In place of the configuration's.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this unfinished run, to the same weights.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network: float first, then quantized; the test split is scored once, with the checkpoint of validation."""
+    from unetq.data_prep.registry import DATASETS, locate
+    from unetq.train import loop
+    from unetq.train.config import load_config
+
+    options = loop.TrainOptions(init_from=init_from)
+    if resume is not None:
+        result = loop.resume(resume, options)
+    else:
+        if dataset not in DATASETS:
+            raise UserError(f'There is no data set "{dataset}": {nearest(dataset, DATASETS)}')
+        wanted = load_config(config or dataset)
+        quant = QuantSpec.of(quantizer, wbits, abits)
+        wanted = replace(wanted, dataset=dataset, net=replace(wanted.net, quant=quant))
+        wanted = wanted if seed is None else replace(wanted, seed=seed)
+        run = out or Path("runs") / f"{dataset}-{quant.label.replace(' ', '-')}"
+        result = loop.train(wanted, locate(dataset, data), run, options)
+    scored = result.test["dice"]
+    _emit(
+        result.to_json(),
+        as_json,
+        f"{result.run}: test Dice {scored['mean']:.4f} ± {scored['std']:.4f} over {len(scored['per_case'])} cases, "
+        f"best validation Dice {result.best_val_dice:.4f}, {result.seconds:.0f} s",
+    )
+
+
+@app.command()
+def evaluate(
+    target: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="Run folder or model file.")],
+    dataset: Annotated[str | None, typer.Option(help="Default: the one it was trained on.")] = None,
+    data: Data = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    engine: Annotated[str, typer.Option(help="native, reference or torch.")] = "native",
+    as_json: Json = False,
+) -> None:
+    """Score a run or a model file on a split: Dice per case."""
+    from unetq.pipeline import evaluate_model
+
+    result = evaluate_model(target, dataset, data, split, engine)
+    dice = result["dice"]
+    line = f"{target}, {result['dataset']} {split}, {engine}: Dice {dice['mean']:.6f} ± {dice['std']:.4f}"
+    _emit(result, as_json, f"{line} over {result['n_cases']} cases ({result['n_empty']} empty)")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Model file; default: RUN/model.gguf.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's network to one small file for the native runtime."""
+    from unetq.pipeline import export_run
+    from unetq.runtime.model import open_model
+
+    path = export_run(run, out or run / "model.gguf")
+    result = open_model(path).info()
+    share = result["bytes_float32"] / result["bytes_file"]
+    _emit(result, as_json, f"{path}: {result['bytes_file']:,} bytes, 1/{share:.2f} of the float32 network")
+
+
+@app.command()
+def info(model: Annotated[Path, typer.Argument(help="Model file.")], as_json: Json = False) -> None:
+    """Show what a model file holds: provenance, bits, nominal and honest bytes per layer."""
+    from unetq.report.tables import info_table
+    from unetq.runtime.model import open_model
+
+    opened = open_model(model)
+    result = opened.info()
+    if as_json:
+        return _emit(result, True)
+    note.print(info_table(result, opened.meta))
+    return None
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    image: Annotated[Path, typer.Argument(metavar="INPUT", help="TIFF, PNG or NIfTI.")],
+    out: Annotated[Path, typer.Option("--out", help="Mask to write, in the input's own format and geometry.")],
+    threads: Threads = 0,
+    tile: Annotated[int | None, typer.Option(help="Side of a tile in pixels, in place of the model's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Segment a study with the native runtime."""
+    from unetq.runtime.predict import predict_file
+
+    with _progress("predict") as advance:
+        result = predict_file(model, image, out, threads=threads, tile=tile, on_progress=advance)
+    voxels = ", ".join(f"{n} x {label}" for label, n in result["voxels_per_label"].items())
+    _emit(
+        result, as_json, f"{out}: {voxels}; {result['seconds']:.2f} s, peak {result['peak_rss_bytes'] / 2**20:.0f} MiB"
+    )
+
+
+@app.command()
+def bench(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "512x512",
+    threads: Threads = 1,
+    repeats: Annotated[int, typer.Option(min=3, help="Timed runs after the warm-up.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """Time a model file: median and spread, kernel, ms and GMAC/s per layer, peak memory of a fresh process."""
+    from unetq.report.tables import bench_table
+    from unetq.runtime.bench import bench as run_bench
+    from unetq.runtime.bench import parse_size
+
+    result = run_bench(model, parse_size(size), threads=threads, repeats=repeats)
+    if as_json:
+        return _emit(result, True)
+    note.print(bench_table(result))
+    return None
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for table.csv, table.json and index.html.")],
+    data: Data = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the latency column.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Put runs into one table, plot and page: Dice against nominal, honest and peak memory and latency."""
+    from unetq.pipeline import complete_run
+    from unetq.report.report import ReportOptions
+    from unetq.report.report import report as write_report
+    from unetq.report.tables import rich_table
+
+    with _progress("export and time") as advance:
+        for index, run in enumerate(runs):
+            advance(index, len(runs))
+            complete_run(run, threads)
+    result = write_report(runs, out, ReportOptions(data=data))
+    if as_json:
+        return _emit(result, True)
+    note.print(rich_table(result["rows"]))
+    note.print(f"{out / 'index.html'}", markup=False)
+    return None
+
+
+@app.command()
+def view(
+    folder: Annotated[
+        list[Path] | None, typer.Argument(help="Folders with model files or runs; default: ./runs.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8501,
+) -> None:
+    """Open the viewer in the browser, on this machine only."""
+    from unetq.app.launch import launch
+
+    sys.exit(launch(folder or [Path("runs")], port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+/* C interface of the unetq runtime. No exception leaves it: a call that fails returns a code and keeps a sentence.
+ *
+ *   unetq_model* model = NULL;
+ *   if (unetq_open("model.gguf", 0, 1, &model) != UNETQ_OK) puts(unetq_last_error());
+ *   unetq_run(model, image, channels, height, width, logits);
+ *   unetq_close(model);
+ */
+#ifndef UNETQ_RUNTIME_H
+#define UNETQ_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define UNETQ_API __declspec(dllexport)
+#else
+#define UNETQ_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct unetq_model unetq_model;
+
+typedef enum {
+  UNETQ_OK = 0,
+  UNETQ_BAD_ARGUMENT = 1, /* a null pointer, or an image that cannot be run */
+  UNETQ_BAD_MODEL = 2,    /* no file, no model file, or a model that was changed */
+  UNETQ_FAILED = 3        /* no memory for the call itself, or a fault of the runtime */
+} unetq_code;
+
+typedef struct {
+  int32_t in_channels, out_channels;
+  int32_t threads;
+  const char* isa;          /* lives as long as the process */
+  const char* content_hash; /* SHA-256, hexadecimal; lives as long as the model */
+  uint64_t weights_bytes;   /* packed weights and their scales */
+} unetq_info_t;
+
+/* Opens and verifies a model file. threads: 0 = one a physical core. verify_hash: also compare the content hash. */
+UNETQ_API unetq_code unetq_open(const char* path, int32_t threads, int32_t verify_hash, unetq_model** model);
+
+/* Frees the model; null is allowed. */
+UNETQ_API void unetq_close(unetq_model* model);
+
+/* image: float32 [channels][height][width]; logits: float32 [out_channels][height][width], both of the caller.
+ * Several threads may call it for one model; they wait for each other. */
+UNETQ_API unetq_code unetq_run(unetq_model* model, const float* image, int32_t channels, int32_t height, int32_t width,
+                               float* logits);
+
+UNETQ_API unetq_code unetq_info(const unetq_model* model, unetq_info_t* info);
+
+/* Why the last call of this thread failed: one sentence, until the thread's next call. */
+UNETQ_API const char* unetq_last_error(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* UNETQ_RUNTIME_H */

@@ -1,0 +1,53 @@
+// Weights stay packed at their own width in memory (docs/model-file.md) and are expanded into scratch at every call, a
+// panel of output channels at a time: reading 4-bit weights and expanding them costs less than keeping bytes of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace unetq {
+
+// Block = `lanes` output channels. All numbers of a block stand in the order a kernel reads them.
+enum class Layout {
+  kNone,
+  kBytes1,   // int8 [block][run][step][1 lane][4 channels]
+  kBytes8,   // int8 [block][run][step][8 lanes][4 channels]
+  kBytes16,  // int8 [block][run][step][16 lanes][4 channels]
+  kPairs8,   // int16 [block][run][step][channels 0 and 2, then 1 and 3][8 lanes][2]
+};
+
+int lanes_of(Layout layout);
+
+// Taps of one output pixel as runs of neighbouring bytes (kernel.h).
+struct Taps {
+  int rows = 0, segments = 0, steps = 0;
+  int run_pixels = 1;  // pixels side by side in a run
+};
+
+// Dense pixels (stride = channels, or that rounded up to 4) make one run of a row of taps: fewer, longer loops, and with one
+// or two input channels fewer multiplications than runs padded to 4 bytes a pixel.
+Taps taps_of(int side, int channels, ptrdiff_t in_pixel);
+
+// Where the codes of one convolution lie in their bit stream.
+struct WeightSource {
+  const uint8_t* packed = nullptr;
+  size_t packed_bytes = 0;
+  int bits = 0;
+  bool binary = false;    // 0 is -1, 1 is +1; else two's complement
+  size_t out_stride = 0;  // codes from one output channel to the next
+  size_t first = 0;       // code of tap (0, 0), channel 0 of output 0
+  int side = 0;           // taps are side x side
+  int channels = 0;
+  int in_pixel = 0;
+  int in_zero = 0;
+};
+
+// `count` codes from number `first` of the stream on.
+void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* out);
+
+size_t block_bytes(Layout layout, const Taps& taps);
+
+// Packs the block of outputs [first_out, first_out + count), count <= lanes, and its accumulators' start values.
+void pack_block(const WeightSource& source, Layout layout, int first_out, int count, void* weights, int32_t* start);
+
+}  // namespace unetq

@@ -1,0 +1,153 @@
+#include "convolve.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace unetq {
+
+namespace {
+
+// Weights of a panel of output channels should stay in the second-level cache while rows pass by, and be all there is of the
+// layer's weights in full width.
+constexpr size_t kPanelBytes = 512 * 1024;
+constexpr int kBlocksAtOnce = 4;  // kernels take up to 4 blocks in registers, so a panel has at least so many
+constexpr int kRowsPerTask = 4;
+
+size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// A panel's scratch: weights, then start, m and b, padded to whole blocks.
+struct Panel {
+  Taps taps;
+  int lanes = 1, blocks = 1;
+  size_t block_bytes = 0;
+
+  Panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
+    taps = taps_of(side, in_channels, in_pixel);
+    lanes = lanes_of(kernel.layout);
+    block_bytes = unetq::block_bytes(kernel.layout, taps);
+    const int all = (out_channels + lanes - 1) / lanes;
+    const int fit = static_cast<int>(std::min<size_t>(kPanelBytes / std::max<size_t>(1, block_bytes), 1 << 20));
+    blocks = std::min(all, std::max(kBlocksAtOnce, fit / kBlocksAtOnce * kBlocksAtOnce));
+  }
+
+  size_t weights_bytes() const { return align_up(block_bytes * blocks); }
+  size_t channel_bytes() const { return align_up(sizeof(float) * blocks * lanes); }
+  size_t bytes() const { return weights_bytes() + 3 * channel_bytes(); }
+};
+
+// One parity of a transposed convolution, or the whole of another.
+struct Part {
+  int dy = 0, dx = 0;
+  int height = 0, width = 0;
+};
+
+class Driver {
+ public:
+  Driver(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool)
+      : kernel_(kernel),
+        job_(job),
+        scratch_(scratch),
+        pool_(*pool),
+        taps_side_(job.transposed ? 1 : job.side),
+        panel_(kernel, taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.out.channels) {}
+
+  void run() {
+    const int step = job_.transposed ? 2 : 1;
+    for (int dy = 0; dy < step; ++dy) {
+      for (int dx = 0; dx < step; ++dx) {
+        const Part part = {dy, dx, (job_.out.height - dy + step - 1) / step, (job_.out.width - dx + step - 1) / step};
+        if (part.height < 1 || part.width < 1) continue;
+        const int panel = panel_.blocks * panel_.lanes;
+        for (int first = 0; first < job_.out.channels; first += panel) {
+          const int count = std::min(panel, job_.out.channels - first);
+          pack(part, first, count);
+          rows(part, first, count);
+        }
+      }
+    }
+  }
+
+ private:
+  int32_t* start() const { return reinterpret_cast<int32_t*>(scratch_ + panel_.weights_bytes()); }
+  float* m() const { return reinterpret_cast<float*>(scratch_ + panel_.weights_bytes() + panel_.channel_bytes()); }
+  float* b() const { return reinterpret_cast<float*>(scratch_ + panel_.weights_bytes() + 2 * panel_.channel_bytes()); }
+
+  void pack(const Part& part, int first, int count) {
+    WeightSource source;
+    source.packed = job_.packed;
+    source.packed_bytes = job_.packed_bytes;
+    source.bits = job_.wbits;
+    source.binary = job_.binary;
+    source.out_stride = static_cast<size_t>(job_.side) * job_.side * job_.in.channels;
+    source.first = static_cast<size_t>(part.dy * job_.side + part.dx) * job_.in.channels;
+    source.side = taps_side_;
+    source.channels = job_.in.channels;
+    source.in_pixel = static_cast<int>(job_.in.pixel);
+    source.in_zero = job_.in_zero;
+    const int lanes = panel_.lanes;
+    pool_.parallel_for((count + lanes - 1) / lanes, [&](int block) {
+      const int from = block * lanes, n = std::min(lanes, count - from);
+      pack_block(source, kernel_.layout, first + from, n, scratch_ + block * panel_.block_bytes, start() + from);
+      std::memset(m() + from, 0, lanes * sizeof(float));
+      std::memset(b() + from, 0, lanes * sizeof(float));
+      std::memcpy(m() + from, job_.m + first + from, n * sizeof(float));
+      std::memcpy(b() + from, job_.b + first + from, n * sizeof(float));
+    });
+  }
+
+  void rows(const Part& part, int first, int count) {
+    const int step = job_.transposed ? 2 : 1;
+    ConvRows all;
+    all.in_row = job_.in.row;
+    all.in_pixel = job_.in.pixel;
+    all.in = job_.in.data - (taps_side_ / 2) * (job_.in.row + job_.in.pixel);
+    all.tap_rows = panel_.taps.rows;
+    all.tap_segments = panel_.taps.segments;
+    all.steps = panel_.taps.steps;
+    all.weights = scratch_;
+    all.start = start();
+    all.m = m();
+    all.b = b();
+    all.channels = count;
+    all.bits = job_.wbits + job_.abits;
+    all.width = part.width;
+    all.lo = static_cast<float>(job_.lo);
+    all.hi = static_cast<float>(job_.hi);
+    all.zero = job_.out_zero;
+    if (job_.out.data != nullptr) {
+      all.out = job_.out.data + part.dy * job_.out.row + part.dx * job_.out.pixel + first;
+      all.out_row = step * job_.out.row;
+      all.out_pixel = step * job_.out.pixel;
+    } else {
+      all.logits_plane = static_cast<ptrdiff_t>(job_.out.height) * job_.out.width;
+      all.logits = job_.logits + first * all.logits_plane + part.dy * job_.out.width + part.dx;
+      all.logits_row = static_cast<ptrdiff_t>(step) * job_.out.width;
+      all.logits_pixel = step;
+    }
+    pool_.parallel_for((part.height + kRowsPerTask - 1) / kRowsPerTask, [&](int task) {
+      ConvRows some = all;
+      some.y0 = task * kRowsPerTask;
+      some.y1 = std::min(part.height, some.y0 + kRowsPerTask);
+      kernel_.conv(some);
+    });
+  }
+
+  const Kernel& kernel_;
+  const ConvJob& job_;
+  uint8_t* const scratch_;
+  Pool& pool_;
+  const int taps_side_;
+  const Panel panel_;
+};
+
+}  // namespace
+
+size_t conv_scratch_bytes(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
+  return Panel(kernel, side, in_channels, in_pixel, out_channels).bytes();
+}
+
+void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool) {
+  Driver(kernel, job, scratch, pool).run();
+}
+
+}  // namespace unetq

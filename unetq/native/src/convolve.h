@@ -1,0 +1,34 @@
+// Drives a convolution kernel: weights unpacked panel by panel into scratch, rows shared out among threads.
+#pragma once
+
+#include "../kernels/select.h"
+#include "parallel.h"
+
+namespace unetq {
+
+// Channels-last bytes; `data` is pixel (0, 0), around it a halo of half the kernel.
+struct View {
+  uint8_t* data = nullptr;
+  int height = 0, width = 0, channels = 0;
+  ptrdiff_t row = 0, pixel = 0;
+};
+
+struct ConvJob {
+  View in, out;              // out.data is null for logits; its size counts anyway
+  float* logits = nullptr;   // planar [channels, height, width]
+  bool transposed = false;
+  int side = 0;              // of the convolution; 2 for transposed
+  int wbits = 0, abits = 0;  // of weights and input
+  bool binary = false;
+  const uint8_t* packed = nullptr;
+  size_t packed_bytes = 0;
+  const float *m = nullptr, *b = nullptr;
+  int in_zero = 0, out_zero = 0, lo = 0, hi = 0;
+};
+
+// Scratch for a layer with `side` x `side` taps a pixel (1 for transposed).
+size_t conv_scratch_bytes(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels);
+
+void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool);
+
+}  // namespace unetq

@@ -1,0 +1,92 @@
+#include "cpu.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <thread>
+#include <utility>
+
+namespace unetq {
+
+namespace {
+
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni};
+
+bool has(Isa isa) {
+  if (isa == Isa::kScalar) return true;
+#ifdef UNETQ_X86
+  // These ask the operating system too, whether it saves the wide registers.
+  const bool avx2 = __builtin_cpu_supports("avx2");
+  if (isa == Isa::kAvx2) return avx2;
+  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512Vnni:
+      return "avx512vnni";
+    default:
+      return "scalar";
+  }
+}
+
+std::vector<Isa> available_isas() {
+  std::vector<Isa> isas;
+  for (Isa isa : kAll) {
+    if (has(isa)) isas.push_back(isa);
+  }
+  return isas;
+}
+
+Status choose_isa(Isa* isa) {
+  const std::vector<Isa> available = available_isas();
+  *isa = available.back();
+  const char* forced = std::getenv("UNETQ_ISA");
+  if (forced == nullptr || *forced == '\0') return Status::fine();
+  std::string names;
+  for (Isa one : available) {
+    if (isa_name(one) == std::string(forced)) {
+      *isa = one;
+      return Status::fine();
+    }
+    names += (names.empty() ? "" : ", ") + std::string(isa_name(one));
+  }
+  const bool known = std::any_of(std::begin(kAll), std::end(kAll), [&](Isa one) { return isa_name(one) == std::string(forced); });
+  return Status::fail("UNETQ_ISA is \"" + std::string(forced) + "\", " +
+                      (known ? "but this CPU does not have it" : "which is no instruction set of unetq") +
+                      "; use one of: " + names + ".");
+}
+
+int physical_cores() {
+  std::set<std::pair<int, int>> cores;
+#ifdef __linux__
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof(mask), &mask) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &mask)) continue;
+      const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+      int package = 0, core = cpu;  // where the system does not say, each is a core
+      std::ifstream(folder + "physical_package_id") >> package;
+      if (!(std::ifstream(folder + "core_id") >> core)) core = cpu;
+      cores.insert({package, core});
+    }
+  }
+#endif
+  if (cores.empty()) return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return static_cast<int>(cores.size());
+}
+
+}  // namespace unetq

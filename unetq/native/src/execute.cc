@@ -1,0 +1,225 @@
+#include "execute.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "convolve.h"
+#include "cpu.h"
+
+namespace unetq {
+
+namespace {
+
+constexpr int kMaxThreads = 256;
+constexpr size_t kAlign = 64;
+constexpr int kPixelsPerTask = 4096;
+
+// By the exponent's bits: integer code that the compiler vectorises.
+bool all_finite(const float* values, size_t count) {
+  uint32_t bad = 0;
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof(bits));
+    bad |= (bits & 0x7f800000u) == 0x7f800000u;
+  }
+  return bad == 0;
+}
+
+View view_of(const Plan& plan, int tensor, const Tensor& info, uint8_t* arena) {
+  View view;
+  view.channels = info.channels;
+  view.height = level_size(plan.height, info.level);
+  view.width = level_size(plan.width, info.level);
+  const Placement& place = plan.tensors[tensor];
+  if (place.buffer < 0) return view;
+  const Buffer& buffer = plan.buffers[place.buffer];
+  view.row = buffer.row;
+  view.pixel = buffer.pixel;
+  view.data = arena + buffer.offset + buffer.origin() + place.channel;
+  return view;
+}
+
+}  // namespace
+
+Status Session::open(const std::string& path, int threads, bool verify_hash, std::unique_ptr<Session>* session) {
+  if (threads < 0 || threads > kMaxThreads) {
+    return Status::fail("threads is " + std::to_string(threads) + ", but must be 0 (all cores) to " +
+                        std::to_string(kMaxThreads) + ".");
+  }
+  auto made = std::make_unique<Session>();
+  if (Status status = choose_isa(&made->isa_); !status.ok) return status;
+  if (Status status = open_model(path, verify_hash, &made->model_); !status.ok) return status;
+  Plan probe;  // refuses what this runtime cannot do before the first image
+  if (Status status = made->plan(64, 64, &probe); !status.ok) return status;
+  made->pool_ = std::make_unique<Pool>(threads == 0 ? physical_cores() : threads);
+  *session = std::move(made);
+  return Status::fine();
+}
+
+Status Session::plan(int height, int width, Plan* plan) const { return make_plan(model_, height, width, isa_, plan); }
+
+Status Session::prepare(int height, int width) {
+  if (arena_ != nullptr && plan_.height == height && plan_.width == width) return Status::fine();
+  Plan plan;
+  if (Status status = make_plan(model_, height, width, isa_, &plan); !status.ok) return status;
+  memory_.reset();
+  arena_ = nullptr;
+  // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
+  const size_t bytes = plan.arena_bytes + plan.scratch_bytes + 2 * kAlign;
+  memory_ = {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
+  if (memory_ == nullptr) {
+    return Status::fail("There are not the " + std::to_string(bytes >> 20) + " MiB of memory that an image of " +
+                        std::to_string(height) + " x " + std::to_string(width) + " pixels needs; use smaller tiles.");
+  }
+  const uintptr_t address = reinterpret_cast<uintptr_t>(memory_.get());
+  arena_ = memory_.get() + (kAlign - address % kAlign) % kAlign;
+  scratch_ = arena_ + (plan.arena_bytes + kAlign - 1) / kAlign * kAlign;
+  plan_ = std::move(plan);
+  return Status::fine();
+}
+
+Status Session::run(const float* image, ImageSize size, float* logits, const Observer& observer) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (size.channels != in_channels()) {
+    return Status::fail("The image has " + std::to_string(size.channels) + " channels, but the model wants " +
+                        std::to_string(in_channels()) + ".");
+  }
+  if (Status status = prepare(size.height, size.width); !status.ok) return status;
+  const size_t count = static_cast<size_t>(size.channels) * size.height * size.width;
+  if (!all_finite(image, count)) {
+    return Status::fail("The image has pixels that are not finite numbers; replace them first.");
+  }
+  using Clock = std::chrono::steady_clock;
+  for (size_t op = 0; op < model_.ops.size(); ++op) {
+    const Clock::time_point begin = Clock::now();
+    execute(op, image, logits);
+    if (observer) observer(op, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return Status::fine();
+}
+
+void Session::execute(size_t op, const float* image, float* logits) {
+  const Step& step = plan_.steps[op];
+  for (int buffer : step.births) fill_halo(plan_.buffers[buffer]);
+  if (step.kernel == nullptr) return;
+  const Op& info = model_.ops[op];
+  if (step.kernel->conv != nullptr) {
+    convolve(op, logits);
+  } else if (info.kind == OpKind::kConcat) {
+    if (step.copies[0]) map(op, info.input_a, 0, nullptr);
+    if (step.copies[1]) map(op, info.input_b, model_.tensors[info.input_a].channels, nullptr);
+  } else {
+    map(op, info.input_a, 0, image);
+  }
+}
+
+void Session::fill_halo(const Buffer& buffer) {
+  uint8_t* base = arena_ + buffer.offset;
+  const size_t band = static_cast<size_t>(buffer.halo) * buffer.row, side = static_cast<size_t>(buffer.halo) * buffer.pixel;
+  std::memset(base, buffer.zero, band);
+  uint8_t* row = base + band;
+  for (int y = 0; y < buffer.height; ++y, row += buffer.row) {
+    std::memset(row, buffer.zero, side);
+    std::memset(row + buffer.row - side, buffer.zero, side);
+  }
+  std::memset(row, buffer.zero, band);
+}
+
+void Session::convolve(size_t op, float* logits) {
+  const Op& info = model_.ops[op];
+  const Tensor &in = model_.tensors[info.input_a], &out = model_.tensors[info.output];
+  ConvJob job;
+  job.in = view_of(plan_, info.input_a, in, arena_);
+  job.out = view_of(plan_, info.output, out, arena_);
+  job.logits = logits;
+  job.transposed = info.kind == OpKind::kTransposed;
+  job.side = info.kernel;
+  job.wbits = info.wbits;
+  job.abits = in.bits;
+  job.binary = info.weights == WeightKind::kBinary;
+  job.packed = info.packed;
+  job.packed_bytes = info.packed_bytes;
+  job.m = info.m;
+  job.b = info.b;
+  job.in_zero = in.zero();
+  job.out_zero = out.zero();
+  job.lo = out.lo();
+  job.hi = out.hi();
+  run_conv(*plan_.steps[op].kernel, job, scratch_, pool_.get());
+}
+
+void Session::map(size_t op, int input, int channel, const float* image) {
+  const Op& info = model_.ops[op];
+  const Tensor &in = model_.tensors[input], &out = model_.tensors[info.output];
+  const View from = view_of(plan_, input, in, arena_), to = view_of(plan_, info.output, out, arena_);
+  MapRows all;
+  all.in = from.data;
+  all.in_row = from.row;
+  all.in_pixel = from.pixel;
+  all.in_height = from.height;
+  all.in_width = from.width;
+  all.out = to.data + channel;
+  all.out_row = to.row;
+  all.out_pixel = to.pixel;
+  all.width = to.width;
+  all.channels = from.channels;
+  all.zero = out.zero();
+  if (info.kind == OpKind::kQuantize) {
+    all.image = image;
+    all.image_plane = static_cast<ptrdiff_t>(to.height) * to.width;
+    all.m = info.m[0];
+    all.lo = static_cast<float>(out.lo());
+    all.hi = static_cast<float>(out.hi());
+  }
+  const int rows = std::max(1, kPixelsPerTask / to.width);
+  const Kernel& kernel = *plan_.steps[op].kernel;
+  pool_->parallel_for((to.height + rows - 1) / rows, [&](int task) {
+    MapRows some = all;
+    some.y0 = task * rows;
+    some.y1 = std::min(to.height, some.y0 + rows);
+    kernel.map(some);
+  });
+}
+
+std::vector<int16_t> Session::tensor_codes(int tensor) const {
+  const Tensor& info = model_.tensors[tensor];
+  const View view = view_of(plan_, tensor, info, arena_);
+  std::vector<int16_t> codes;
+  codes.reserve(static_cast<size_t>(view.channels) * view.height * view.width);
+  for (int c = 0; c < view.channels; ++c) {
+    for (int y = 0; y < view.height; ++y) {
+      for (int x = 0; x < view.width; ++x) {
+        codes.push_back(static_cast<int16_t>(view.data[y * view.row + x * view.pixel + c] - info.zero()));
+      }
+    }
+  }
+  return codes;
+}
+
+double Session::macs(size_t op) const {
+  const Op& info = model_.ops[op];
+  if (info.packed == nullptr) return 0;
+  // A transposed convolution uses each weight once a pixel of its input.
+  const bool transposed = info.kind == OpKind::kTransposed;
+  const int level = model_.tensors[transposed ? info.input_a : info.output].level;
+  const double pixels = static_cast<double>(level_size(plan_.height, level)) * level_size(plan_.width, level);
+  return pixels * info.kernel * info.kernel * model_.tensors[info.input_a].channels * model_.tensors[info.output].channels;
+}
+
+const char* Session::kernel_name(size_t op) const {
+  const Kernel* kernel = plan_.steps[op].kernel;
+  return kernel == nullptr ? "in_place" : kernel->name;
+}
+
+size_t Session::weights_bytes() const {
+  size_t bytes = 0;
+  for (const Op& op : model_.ops) {
+    if (op.packed != nullptr) bytes += op.packed_bytes + 2 * sizeof(float) * model_.tensors[op.output].channels;
+  }
+  return bytes;
+}
+
+}  // namespace unetq

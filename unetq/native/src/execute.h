@@ -1,0 +1,67 @@
+// A model at work: plans for the size of the image, runs one operation after the other.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "model.h"
+#include "parallel.h"
+#include "plan.h"
+
+namespace unetq {
+
+struct ImageSize {
+  int channels = 0, height = 0, width = 0;
+};
+
+class Session {
+ public:
+  // threads 0: as many as physical cores.
+  static Status open(const std::string& path, int threads, bool verify_hash, std::unique_ptr<Session>* session);
+
+  // Called after each operation with its index and seconds; tensor_codes() may be read meanwhile.
+  using Observer = std::function<void(size_t op, double seconds)>;
+
+  // image: float32 [channels, height, width]; logits: float32 [out_channels(), height, width]. Calls from several threads
+  // wait for each other.
+  Status run(const float* image, ImageSize size, float* logits, const Observer& observer = nullptr);
+
+  // Plans without running.
+  Status plan(int height, int width, Plan* plan) const;
+
+  // Inside an observer: codes [channels, height, width] of a tensor that is alive.
+  std::vector<int16_t> tensor_codes(int tensor) const;
+
+  // Multiply-accumulates of an operation in the plan of the last run.
+  double macs(size_t op) const;
+  const char* kernel_name(size_t op) const;
+
+  const Model& model() const { return model_; }
+  const Plan& current() const { return plan_; }
+  int in_channels() const { return model_.tensors.front().channels; }
+  int out_channels() const { return model_.tensors[model_.ops.back().output].channels; }
+  size_t weights_bytes() const;
+  Isa isa() const { return isa_; }
+  int threads() const { return pool_->threads(); }
+
+ private:
+  Status prepare(int height, int width);
+  void fill_halo(const Buffer& buffer);
+  void execute(size_t op, const float* image, float* logits);
+  void convolve(size_t op, float* logits);
+  void map(size_t op, int input, int channel, const float* image);  // into the output from `channel` on
+
+  Model model_;
+  Isa isa_ = Isa::kScalar;
+  std::unique_ptr<Pool> pool_;
+  std::mutex mutex_;
+  Plan plan_;
+  std::unique_ptr<uint8_t[], void (*)(void*)> memory_{nullptr, nullptr};
+  uint8_t* arena_ = nullptr;
+  uint8_t* scratch_ = nullptr;
+};
+
+}  // namespace unetq

@@ -1,0 +1,126 @@
+"""What the command line's verbs compose of the floors below: a run with its export, its evaluation and its timing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unetq.data_prep.registry import locate
+from unetq.errors import UserError, nearest
+from unetq.files import atomic_text
+from unetq.graph import layout
+from unetq.runtime.evaluate import Predictor, evaluate
+from unetq.runtime.meta import Label, ModelMeta
+from unetq.runtime.model import open_model
+from unetq.runtime.reference import run_reference
+from unetq.spec import PrepSpec
+
+__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_run"]
+
+ENGINES = ("native", "reference", "torch")
+BENCH_SIZE = (512, 512)
+INTENDED_USE = "Research use only, not a medical device."
+
+
+def export_run(run: Path, out: Path) -> Path:
+    """Writes a run's checkpoint as a model file, with where it comes from.
+
+    Raises:
+        UserError: no checkpoint, a network that only torch can run, or `out` cannot be written.
+    """
+    from unetq.deploy.export import export
+    from unetq.train.evaluate import load_run
+
+    model, config = load_run(run)
+    environment, val, test = (_json(run / name) for name in ("environment.json", "val.json", "test.json"))
+    data = environment.get("data", {})
+    provenance = {
+        "dataset": config.dataset,
+        "data_hash": data.get("hash"),
+        "setting": config.net.quant.label,
+        "seed": config.seed,
+        "commit": environment.get("commit"),
+        "packages": environment.get("packages"),
+        "val_dice": val.get("dice"),
+        "test_dice": test.get("dice"),
+    }
+    meta = ModelMeta(config.prep, _labels(data.get("folder")), provenance, INTENDED_USE)
+    return export(model, meta, out)
+
+
+def evaluate_model(target: Path, dataset: str | None, data: Path | None, split: str, engine: str) -> dict[str, Any]:
+    """Scores a run or a model file on a split, through one of `ENGINES`; an opening of a run's test split is recorded.
+
+    Raises:
+        UserError: unknown engine, no such run or file, or data that does not fit.
+    """
+    if engine not in ENGINES:
+        raise UserError(f'There is no engine "{engine}": {nearest(engine, ENGINES)}')
+    if not target.exists():
+        raise UserError(f"There is no run or model file {target}.")
+    predictor, prep, trained_on = _engine(target, engine)
+    folder = locate(dataset or trained_on, data)
+    if target.is_dir() and split == "test":
+        from unetq.train.runlog import record_test_opening
+
+        record_test_opening(target, engine)
+    return evaluate(predictor, prep, folder, split, engine)
+
+
+def complete_run(run: Path, threads: int = 1) -> None:
+    """Adds to a finished run what a report needs: model.gguf where the network can be exported, and bench.json.
+
+    Raises:
+        UserError: not a run with a checkpoint.
+    """
+    from unetq.train.bench import bench_run
+    from unetq.train.evaluate import load_run
+
+    model, bench = run / "model.gguf", run / "bench.json"
+    exportable = layout(load_run(run)[1].net).is_integer
+    if exportable and not model.is_file():
+        export_run(run, model)
+    if not bench.is_file():
+        from unetq.runtime.bench import bench as bench_model
+
+        timed = bench_model(model, BENCH_SIZE, threads=threads) if exportable else bench_run(run, BENCH_SIZE, threads)
+        atomic_text(bench, json.dumps(timed, indent=1) + "\n")
+
+
+def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, str]:
+    """The engine as a callable, how images are prepared for it, and the data set that the network was trained on."""
+    if engine == "torch":
+        if not target.is_dir():
+            raise UserError(f"{target} is a model file; the torch engine runs a run folder.")
+        from unetq.train.evaluate import load_run, torch_predictor
+
+        network, config = load_run(target)
+        return torch_predictor(network), config.prep, config.dataset
+    path = target / "model.gguf" if target.is_dir() else target
+    if not path.is_file():
+        raise UserError(f"{target} has no model.gguf: write it with `unetq export {target}`.")
+    model = open_model(path)
+    trained_on = str(model.meta.provenance.get("dataset", ""))
+    if engine == "native":
+        return model.run, model.meta.prep, trained_on
+    return lambda image: run_reference(model.graph, image)["head"], model.meta.prep, trained_on
+
+
+def _labels(folder: str | None) -> tuple[Label, ...]:
+    """Names and SNOMED CT codes of the labels 1, 2, ... of a prepared data set."""
+    about = _json(Path(folder or ".") / "dataset.json")
+    codes = about.get("unetq", {}).get("snomed", {})
+    named = sorted((int(value), str(name)) for name, value in about.get("labels", {"foreground": 1}).items())
+    return tuple(Label(name, str(codes.get(name, ""))) for value, name in named if value > 0)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run, or {} where the run has no such file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}.") from None
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,169 @@
+"""A prepared data set: the nnU-Net v2 raw format (DESIGN 7), read with the same readers as a study on the cart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetq.errors import UserError, nearest
+from unetq.image.prep import prepare_slice
+from unetq.image.read import read
+from unetq.image.volume import Volume
+from unetq.spec import PrepSpec
+
+__all__ = ["Case", "Dataset", "prepare_case"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case: a volume per channel, and the truth, uint8 (Z, Y, X)."""
+
+    name: str
+    channels: tuple[Volume, ...]
+    truth: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An nnU-Net raw folder.
+
+    Attributes:
+        folder: holds dataset.json, imagesTr, labelsTr, splits_final.json.
+        name: name of the data set.
+        channels: number of image channels.
+        labels: names of the labels 1, 2, ... (the background is not among them).
+        splits: split -> names of its cases.
+        source: what `data_prep` wrote about the data's origin (its "unetq" entry), or {}.
+        ending: suffix of all image and label files.
+    """
+
+    folder: Path
+    name: str
+    channels: int
+    labels: tuple[str, ...]
+    splits: Mapping[str, tuple[str, ...]]
+    source: Mapping[str, Any]
+    ending: str = ".nii.gz"
+
+    @staticmethod
+    def open(folder: Path | str) -> Dataset:
+        """Reads the descriptions, not yet the images.
+
+        Raises:
+            UserError: not a prepared folder, or a case is in two splits.
+        """
+        folder = Path(folder)
+        about, folds = _json(folder / "dataset.json"), _json(folder / "splits_final.json")
+        try:
+            labels = {int(value): str(name) for name, value in about["labels"].items() if int(value) > 0}
+            channels = len(about.get("channel_names") or about["modality"])
+            first = folds[0] if isinstance(folds, list) else folds
+            splits = {str(split): tuple(map(str, cases)) for split, cases in first.items()}
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            raise UserError(f"{folder} is not in the nnU-Net raw format: make it with `unetq data prepare`.") from None
+        if sorted(labels) != list(range(1, len(labels) + 1)):
+            raise UserError(f"The labels in {folder / 'dataset.json'} must be numbered 1, 2, ... without a gap.")
+        if not channels or not labels:
+            raise UserError(f"{folder / 'dataset.json'} names no channel or no label beside the background.")
+        source = about.get("unetq") or {}
+        name = str(source.get("dataset") or about.get("name") or folder.name)
+        ending = str(about.get("file_ending", ".nii.gz"))
+        data = Dataset(folder, name, channels, tuple(labels[i] for i in sorted(labels)), splits, source, ending)
+        data._refuse_shared_names()
+        return data
+
+    def _refuse_shared_names(self) -> None:
+        home: dict[str, str] = {}
+        for split, cases in self.splits.items():
+            for case in cases:
+                if home.setdefault(case, split) != split:
+                    raise UserError(f"Case {case} of {self.folder} is in two splits, {home[case]} and {split}.")
+
+    def cases(self, split: str) -> tuple[str, ...]:
+        """Names of the cases of a split.
+
+        Raises:
+            UserError: there is no such split, or it is empty.
+        """
+        if split not in self.splits:
+            raise UserError(f'{self.folder} has no split "{split}": {nearest(split, self.splits)}')
+        if not self.splits[split]:
+            raise UserError(f'The split "{split}" of {self.folder} holds no case.')
+        return self.splits[split]
+
+    def case(self, name: str) -> Case:
+        """Reads one case.
+
+        Raises:
+            UserError: a file is missing or unreadable, or image and label do not fit together.
+        """
+        paths = [self.folder / "imagesTr" / f"{name}_{c:04d}{self.ending}" for c in range(self.channels)]
+        volumes = tuple(read(path) for path in paths)
+        label_path = self.folder / "labelsTr" / f"{name}{self.ending}"
+        label = read(label_path).array
+        for path, volume in zip(paths, volumes):
+            if volume.array.shape != label.shape:
+                raise UserError(f"{path} has shape {volume.array.shape}, but its label {label_path} has {label.shape}.")
+        truth = label.astype(np.uint8)
+        if not np.array_equal(truth, label) or int(truth.max(initial=0)) > len(self.labels):
+            raise UserError(f"{label_path} holds other values than 0 to {len(self.labels)}, the labels of dataset.json.")
+        return Case(name, volumes, truth)
+
+    def read_split(self, split: str) -> Iterator[Case]:
+        """The cases of a split, one at a time."""
+        return (self.case(name) for name in self.cases(split))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the descriptions and of the bytes of every file that a split names; checks that no slice of one
+        split is also in another (the same pixels on both sides make a reported Dice untrue).
+
+        Raises:
+            UserError: two splits share a slice.
+        """
+        total = hashlib.sha256(json.dumps([self.name, self.labels, sorted(self.splits.items())]).encode())
+        home: dict[bytes, tuple[str, str]] = {}
+        for split in sorted(self.splits):
+            for name in self.splits[split]:
+                case = self.case(name)
+                total.update(case.truth.tobytes())
+                for digest in _slice_digests(case):
+                    total.update(digest)
+                    other, twin = home.setdefault(digest, (split, name))
+                    if other != split:
+                        raise UserError(
+                            f"{self.folder}: case {name} of the split {split} holds a slice that is also in {twin} of "
+                            f"the split {other}; move one of them, or the Dice is untrue."
+                        )
+        return total.hexdigest()
+
+
+def prepare_case(case: Case, prep: PrepSpec) -> NDArray[np.float32]:
+    """What the network sees: float32 (Z, C, Y, X)."""
+    depth = case.truth.shape[0]
+    return np.stack([np.stack([prepare_slice(v.array[z], prep) for v in case.channels]) for z in range(depth)])
+
+
+def _slice_digests(case: Case) -> Iterator[bytes]:
+    for z in range(case.truth.shape[0]):
+        planes = [np.ascontiguousarray(volume.array[z]) for volume in case.channels]
+        if all(plane.min() == plane.max() for plane in planes):
+            continue  # a blank slice (air, padding) is no evidence of a shared image
+        yield hashlib.sha256(b"".join(str(p.shape).encode() + p.tobytes() for p in planes)).digest()
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{path.parent} is not a prepared data set ({path.name}: {error.strerror}): make one with `unetq data prepare`."
+        ) from None
+    except ValueError:
+        raise UserError(f"{path} is not valid JSON: make the folder again with `unetq data prepare`.") from None

@@ -1,0 +1,91 @@
+"""Training data in memory. Crop j of step i is a pure function of (seed, i, j): no loader, process count or resume changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unetq.errors import UserError
+from unetq.runtime.dataset import Case, Dataset, prepare_case
+from unetq.spec import NetSpec, PrepSpec
+from unetq.train.augment import Augment
+from unetq.train.config import TrainConfig
+
+__all__ = ["Crops", "Share", "check_fits", "prefetch"]
+
+Slice = tuple[NDArray[np.float32], NDArray[np.uint8]]  # image (C, Y, X) as the network sees it, label (Y, X)
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch a process makes: process `rank` of `world`."""
+
+    rank: int = 0
+    world: int = 1
+
+
+class Crops:
+    """Random crops of the training slices; the label takes no part in choosing them."""
+
+    def __init__(self, cases: list[Case], config: TrainConfig, share: Share | None = None) -> None:
+        share = share or Share()
+        if config.batch % share.world:
+            raise UserError(f"A batch of {config.batch} cannot be shared by {share.world} processes; set batch to a multiple.")
+        each = config.batch // share.world
+        self.config, self.share = config, share
+        self.slots = range(share.rank * each, (share.rank + 1) * each)
+        self.slices = [piece for case in cases for piece in _slices(case, config.prep, config.crop)]
+        self.augment = Augment(config.augment)
+
+    def batch(self, step: int) -> Batch:
+        """This process's part of the batch of a step: images float32 (N, C, crop, crop), labels uint8 (N, 1, crop, crop)."""
+        pairs = [self._crop(step, slot) for slot in self.slots]
+        return torch.stack([image for image, _ in pairs]), torch.stack([label for _, label in pairs])
+
+    def _crop(self, step: int, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng((self.config.seed, step, slot))
+        image, label = self.slices[int(rng.integers(len(self.slices)))]
+        side = self.config.crop
+        y, x = (int(rng.integers(size - side + 1)) for size in label.shape)
+        window = (slice(y, y + side), slice(x, x + side))
+        return self.augment(image[:, *window], label[window], int(rng.integers(2**32)))
+
+
+def prefetch(crops: Crops, steps: range) -> Iterator[Batch]:
+    """The batches of `steps`, the next one made by a thread while the network works on this one."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crops") as pool:
+        coming: Future[Batch] | None = None
+        for step in steps:
+            ready = (coming or pool.submit(crops.batch, step)).result()
+            coming = pool.submit(crops.batch, step + 1) if step + 1 in steps else None
+            yield ready
+
+
+def check_fits(net: NetSpec, data: Dataset) -> None:
+    """Refuses a network whose channels or classes are not the data set's.
+
+    Raises:
+        UserError: says which number to set.
+    """
+    classes = len(data.labels)
+    wanted = 1 if classes == 1 else classes + 1
+    if net.in_channels != data.channels:
+        raise UserError(f"The images of {data.name} have {data.channels} channels: set in_channels of the network to it.")
+    if net.out_channels != wanted and not (classes == 1 and net.out_channels == 2):
+        raise UserError(
+            f"{data.name} has {classes} label{'s' * (classes > 1)} ({', '.join(data.labels)}): "
+            f"set out_channels of the network to {wanted}."
+        )
+
+
+def _slices(case: Case, prep: PrepSpec, side: int) -> Iterator[Slice]:
+    """Slices no smaller than a crop: small ones are continued by their mirror image."""
+    for image, label in zip(prepare_case(case, prep), case.truth):
+        grow = [(0, max(0, side - size)) for size in label.shape]
+        yield np.pad(image, ((0, 0), *grow), mode="symmetric"), np.pad(label, grow, mode="symmetric")
