@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from unetq.app.study import Study
 from unetq.errors import UserError
-from unetq.image.tiles import tile_count
 from unetq.runtime.model import Model, open_model
 from unetq.runtime.predict import predict
 
-__all__ = ["Result", "Results", "segment", "tiles_of"]
+__all__ = ["Result", "Results", "memory_of", "segment"]
 
 
 @dataclass(frozen=True)
@@ -26,18 +25,20 @@ class Result:
     """A mask and what it cost.
 
     Attributes:
+        key: hashes of the study and of the model.
         mask: uint8 (Z, Y, X).
         seconds: wall time of the inference.
-        memory_bytes: how far the resident memory rose above its level before, or None where the system does not tell.
-        labels: names of the labels 1, 2, ...
+        memory_bytes: what the runtime holds (`memory_of`).
+        shares: name of each label 1, 2, ... -> its share of the voxels.
         bytes_file: size of the model file.
         isa: instruction set of the kernels.
     """
 
+    key: tuple[str, str]
     mask: NDArray[np.uint8]
     seconds: float
-    memory_bytes: int | None
-    labels: tuple[str, ...]
+    memory_bytes: int
+    shares: Mapping[str, float]
     bytes_file: int
     isa: str
 
@@ -58,11 +59,11 @@ class Results:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def put(self, study: Study, path: Path, model_hash: str, result: Result) -> None:
-        """Keeps a result, and drops the oldest where room is short."""
+    def put(self, path: Path, result: Result) -> None:
+        """Keeps the result of a model file, and drops the oldest where room is short."""
         with self._lock:
-            self._hashes[_stamp(path)] = model_hash
-            self._kept[study.hash, model_hash] = result
+            self._hashes[_stamp(path)] = result.key[1]
+            self._kept[result.key] = result
             while len(self._kept) > 1 and sum(r.mask.nbytes for r in self._kept.values()) > self._limit:
                 self._kept.popitem(last=False)
 
@@ -76,13 +77,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path.resolve()), about.st_mtime_ns, about.st_size
 
 
-def tiles_of(model: Model, study: Study) -> int:
-    """How often `predict` will report progress."""
-    depth, height, width = study.volume.array.shape
-    return int(depth) * tile_count((int(height), int(width)), model.meta.prep)
-
-
-def segment(path: Path, study: Study, results: Results, on_progress: Callable[[float], None] | None = None) -> Result:
+def segment(path: Path, study: Study, results: Results, on_progress: Callable[[float], object] | None = None) -> Result:
     """Segments a study with a model file, or takes the kept result; `on_progress` gets shares from 0 to 1.
 
     Raises:
@@ -92,40 +87,26 @@ def segment(path: Path, study: Study, results: Results, on_progress: Callable[[f
     if kept is not None:
         return kept
     model = open_model(path)
-    total, done = max(1, tiles_of(model, study)), 0
 
-    def on_tile() -> None:
-        nonlocal done
-        done += 1
+    def report(done: int, total: int) -> None:
         if on_progress is not None:
-            on_progress(min(1.0, done / total))
+            on_progress(done / total)
 
-    before = _restart_peak()
     start = time.perf_counter()
-    mask = predict(model, study.volume, on_tile)
+    mask = predict(model, study.volume, on_progress=report)
     seconds = time.perf_counter() - start
-    memory = max(0, _status("VmHWM") - before) if before else None
-    labels = tuple(label.name for label in model.meta.labels)
-    result = Result(mask, seconds, memory, labels, path.stat().st_size, model.isa)
-    results.put(study, path, model.hash, result)
+    counts = np.bincount(mask.reshape(-1), minlength=len(model.meta.labels) + 1)
+    shares = {label.name: float(counts[value] / mask.size) for value, label in enumerate(model.meta.labels, 1)}
+    key = (study.hash, model.hash)
+    result = Result(key, mask, seconds, memory_of(model, study), shares, path.stat().st_size, model.isa)
+    results.put(path, result)
     return result
 
 
-def _restart_peak() -> int:
-    """Resident bytes now, with the system's record of the peak set back to it; 0 where the system does not allow that.
+def memory_of(model: Model, study: Study) -> int:
+    """Bytes that the runtime holds for one tile of the study: weights, activations and scratch.
 
-    The peak of the whole process would be that of the web server, not of the inference.
+    It is the plan's sum: the resident memory of this process would be that of the web server.
     """
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        return _status("VmRSS")
-    except OSError:
-        return 0
-
-
-def _status(key: str) -> int:
-    """A memory figure of this process in bytes, from Linux."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith(f"{key}:"):
-            return 1024 * int(line.split()[1])
-    return 0
+    height, width = (min(int(n), model.meta.prep.tile) for n in study.volume.array.shape[1:])
+    return sum(model.plan(height, width)[key] for key in ("weights_bytes", "arena_bytes", "scratch_bytes"))

@@ -11,7 +11,7 @@ import streamlit as st
 
 from unetq.app import panels
 from unetq.app.scene import TRUTH, Scene, pictures, views
-from unetq.app.study import Study, open_truth
+from unetq.app.study import Study
 
 WELCOME = """
 1. **Study**: give the path of a TIFF, PNG or NIfTI file, or upload one.
@@ -31,15 +31,14 @@ def folders(arguments: list[str]) -> list[str]:
 
 def page() -> None:
     """Draws the page once; Streamlit calls it after every change."""
-    st.set_page_config(page_title="unetq viewer", page_icon=":material/view_in_ar:", layout="wide")
+    st.set_page_config(page_title="unetq viewer", page_icon=panels.icon(), layout="wide")
     with st.sidebar:
         st.markdown("### unetq viewer")
         with panels.guarded():
             study = panels.open_panel("Study", "study", "/data/em/train-volume.tif")
             models = panels.model_panel(folders(sys.argv[1:]))
-            with st.expander("Ground truth (optional)"):
-                truth = panels.open_panel("Ground truth", "truth", "/data/em/train-labels.tif")
             pressed = st.button("Segment", type="primary", width="stretch", disabled=not (study and models))
+            truth = panels.open_panel("Ground truth (optional)", "truth", "/data/em/train-labels.tif")
     if study is None:
         panels.banner("Open a study", "TIFF, PNG or NIfTI")
         st.markdown(WELCOME)
@@ -53,14 +52,16 @@ def show(study: Study, models: Mapping[str, Path], truth: Study | None, pressed:
     """The pictures on the left, what they are and how they look on the right."""
     results = panels.run(study, models, pressed)
     masks = {name: result.mask for name, result in results.items()}
+    scores = {}
     if truth is not None:
-        masks[TRUTH] = open_truth(truth, study)
+        masks[TRUTH] = panels.truth_mask(truth, study, (truth.hash, study.hash))
+        scores = {n: panels.scored(r.mask, masks[TRUTH], (*r.key, truth.hash)) for n, r in results.items()}
     scene = Scene(study, masks)
     left, right = st.columns([3.2, 1], gap="medium")
     with right:
         view, index, display = panels.display_panel(scene, list(views(scene)))
-        panels.result_panel(scene, results, index)
-        panels.downloads(scene)
+        panels.result_panel(results, scores, index)
+        panels.downloads(study, results)
     with left:
         if len(results) < len(models):
             st.info("Press Segment to run the chosen models on this study.")

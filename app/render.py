@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetq.report.paint import AGREE, ONLY_A, ONLY_B, OUTLINE, difference_layer, enlarge, outline, window
 
-__all__ = ["LABELS", "Display", "difference", "legend", "overlay", "plain"]
+__all__ = ["LABELS", "STYLES", "Display", "difference", "legend", "overlay", "plain"]
 
 Style = Literal["Fill", "Outline", "Both"]
 Pixels = NDArray[np.uint8]
+STYLES: tuple[Style, ...] = ("Both", "Fill", "Outline")
 # Colours of the labels 1, 2, ...; then they repeat.
 LABELS = (AGREE, OUTLINE, ONLY_B, ONLY_A, (204, 121, 167), (0, 114, 178))
 
@@ -29,13 +30,13 @@ class Display:
     side: int = 640
 
 
-def plain(image: NDArray[np.generic], display: Display) -> Pixels:
+def plain(image: NDArray[Any], display: Display) -> Pixels:
     """The slice (Y, X) alone as RGB (Y', X', 3); small slices are enlarged by a whole number."""
     gray = enlarge(window(image, display.low, display.high), display.side).astype(np.uint8)
     return np.repeat(gray[:, :, None], 3, axis=2)
 
 
-def overlay(image: NDArray[np.generic], mask: NDArray[np.generic], display: Display) -> Pixels:
+def overlay(image: NDArray[Any], mask: NDArray[Any], display: Display) -> Pixels:
     """The slice with a mask (Y, X) over it, a colour a label: filled, outlined or both."""
     labels = enlarge(mask, display.side)
     layer = np.zeros((*labels.shape, 4), dtype=np.uint8)
@@ -50,7 +51,7 @@ def overlay(image: NDArray[np.generic], mask: NDArray[np.generic], display: Disp
     return _over(plain(image, display), layer)
 
 
-def difference(image: NDArray[np.generic], a: NDArray[np.generic], b: NDArray[np.generic], display: Display) -> Pixels:
+def difference(image: NDArray[Any], a: NDArray[Any], b: NDArray[Any], display: Display) -> Pixels:
     """The slice with two masks compared: agree, only `a`, only `b` (colours: `legend`)."""
     layer = difference_layer(enlarge(a, display.side), enlarge(b, display.side), min(1.0, display.opacity * 1.8))
     return _over(plain(image, display), layer)
@@ -58,7 +59,7 @@ def difference(image: NDArray[np.generic], a: NDArray[np.generic], b: NDArray[np
 
 def legend(a: str, b: str) -> list[tuple[str, str]]:
     """(CSS colour, words) of a difference picture."""
-    words = ((AGREE, f"{a} and {b} agree"), (ONLY_A, f"only {a}"), (ONLY_B, f"only {b}"))
+    words = ((AGREE, "agree"), (ONLY_A, f"only {a}"), (ONLY_B, f"only {b}"))
     return [(f"rgb({', '.join(map(str, colour))})", text) for colour, text in words]
 
 

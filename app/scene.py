@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from unetq.app.render import Display, difference, legend, overlay, plain
 from unetq.app.study import Study
-from unetq.image.measures import dice
 
-__all__ = ["Picture", "Scene", "dice_rows", "mean_dice", "pictures", "views"]
+__all__ = ["TRUTH", "Picture", "Scene", "Scores", "pictures", "score", "views"]
 
 Mask = NDArray[np.uint8]
 TRUTH = "Ground truth"
@@ -49,7 +48,7 @@ def views(scene: Scene) -> dict[str, tuple[tuple[str, ...], ...]]:
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     found: dict[str, tuple[tuple[str, ...], ...]] = {}
     if len(names) > 1:
-        found["Side by side"] = tuple((name,) for name in names)
+        found["Overview"] = (*((name,) for name in names), pairs[0])
     found.update({f"Difference: {a} and {b}": ((a, b),) for a, b in pairs})
     found.update({f"Overlay: {name}": ((name,),) for name in names})
     found["Image only"] = ((),)
@@ -64,7 +63,7 @@ def pictures(scene: Scene, view: str, index: int, display: Display) -> list[Pict
         masks = [scene.masks[name][index] for name in names]
         if len(names) == 2:
             colours = tuple(legend(*names))
-            shown.append(Picture(" / ".join(names), difference(image, masks[0], masks[1], display), colours))
+            shown.append(Picture("Difference", difference(image, masks[0], masks[1], display), colours))
         elif names:
             shown.append(Picture(names[0], overlay(image, masks[0], display)))
         else:
@@ -72,22 +71,31 @@ def pictures(scene: Scene, view: str, index: int, display: Display) -> list[Pict
     return shown
 
 
-def mean_dice(a: Mask, b: Mask) -> float:
-    """Dice of two masks of any shape, the mean over the labels that occur; 1 where both are empty."""
-    labels = np.union1d(np.unique(a), np.unique(b))
-    values = [dice(a, b, int(label)) for label in labels[labels > 0]]
-    return float(np.mean(values)) if values else 1.0
+@dataclass(frozen=True)
+class Scores:
+    """Dice against the truth, of the whole study and of each slice: the mean over the labels that occur, 1 where none does."""
+
+    study: float
+    slices: tuple[float, ...]
 
 
-def dice_rows(scene: Scene) -> list[dict[str, float | int | str]]:
-    """Dice of each model against the truth: a row for the whole study, then one a slice (from 1); [] without truth."""
-    if TRUTH not in scene.masks:
-        return []
-    truth = scene.masks[TRUTH]
-    rows: list[dict[str, float | int | str]] = []
-    for name in ("Whole study", *range(scene.study.depth)):
-        part = slice(None) if isinstance(name, str) else slice(name, name + 1)
-        row: dict[str, float | int | str] = {"Slice": name if isinstance(name, str) else str(name + 1)}
-        row.update({model: mean_dice(scene.masks[model][part], truth[part]) for model in scene.models})
-        rows.append(row)
-    return rows
+def score(mask: Mask, truth: Mask) -> Scores:
+    """Scores a mask (Z, Y, X); counts every voxel once a label, whatever the number of slices."""
+    labels = np.union1d(np.unique(mask), np.unique(truth))
+    counts = [_counts(mask == label, truth == label) for label in labels[labels > 0]]
+    whole = _mean_dice([(both.sum(keepdims=True), either.sum(keepdims=True)) for both, either in counts], 1)
+    return Scores(float(whole[0]), tuple(map(float, _mean_dice(counts, mask.shape[0]))))
+
+
+def _counts(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Per slice: voxels in both, and the sum of the voxels of each."""
+    return (a & b).sum(axis=(1, 2)), a.sum(axis=(1, 2)) + b.sum(axis=(1, 2))
+
+
+def _mean_dice(counts: list[tuple[NDArray[np.int64], NDArray[np.int64]]], n: int) -> NDArray[np.float64]:
+    total, occurs = np.zeros(n), np.zeros(n)
+    for both, either in counts:
+        total += np.where(either > 0, 2 * both / np.maximum(either, 1), 0.0)
+        occurs += either > 0
+    mean: NDArray[np.float64] = np.where(occurs > 0, total / np.maximum(occurs, 1), 1.0)
+    return mean

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from unetq.errors import UserError
 from unetq.image.read import read, write_mask
 from unetq.image.volume import Volume
+from unetq.report.paint import auto_window
 
 __all__ = ["SUFFIXES", "Study", "find_models", "mask_file", "model_name", "open_study", "open_truth", "with_upload"]
 
@@ -24,11 +25,19 @@ Mask = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Study:
-    """An opened study; `hash` is that of its pixels and geometry."""
+    """An opened study.
+
+    Attributes:
+        hash: SHA-256 of pixels and geometry.
+        limits: lowest and highest intensity.
+        window: (low, high) intensities to show it with.
+    """
 
     name: str
     volume: Volume
     hash: str
+    limits: tuple[float, float]
+    window: tuple[float, float]
 
     @property
     def depth(self) -> int:
@@ -48,7 +57,8 @@ def open_study(path: Path | str, name: str | None = None) -> Study:
     volume = read(path)
     digest = hashlib.sha256(repr((volume.array.shape, volume.array.dtype.str, volume.spacing)).encode())
     digest.update(np.ascontiguousarray(volume.array).tobytes())
-    return Study(name or path.name, volume, digest.hexdigest())
+    limits = float(volume.array.min()), float(volume.array.max())
+    return Study(name or path.name, volume, digest.hexdigest(), limits, auto_window(volume.array))
 
 
 def with_upload(name: str, content: bytes) -> Study:

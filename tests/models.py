@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetq.cost import level_size
+from unetq.deploy import container
 from unetq.graph import Graph, Op, Params, Tensor, check, layout
-from unetq.spec import NetSpec
+from unetq.runtime.meta import ModelMeta
+from unetq.spec import NetSpec, PrepSpec
 
-__all__ = ["pack", "random_graph", "write"]
-
-HASH_PLACE = "0" * 64
+__all__ = ["random_graph", "write"]
 
 
 def random_graph(net: NetSpec, seed: int) -> Graph:
@@ -56,60 +55,23 @@ def random_graph(net: NetSpec, seed: int) -> Graph:
     return graph
 
 
-def write(graph: Graph, path: Path | str, extra: Mapping[str, Any] | None = None) -> None:
-    """Writes a model file by docs/model-file.md; `extra` are further string keys."""
+def write(graph: Graph, path: Path | str, extra: Mapping[str, str] | None = None) -> None:
+    """A model file of any graph, also one that `write_model` would refuse; `extra` are further keys."""
+    meta = ModelMeta(PrepSpec(window=(-1000.0, 1000.0)), intended_use="Tests of this software only.")
     writer = gguf.GGUFWriter(path, "unetq")
-    writer.add_custom_alignment(64)
-    writer.add_uint32("unetq.schema_version", 1)
-    writer.add_string("unetq.content_hash", HASH_PLACE)
-    tensors = list(graph.tensors.values())
-    index = {tensor.name: i for i, tensor in enumerate(tensors)}
-    for field in ("name", "channels", "level", "bits", "kind", "quantizer"):
-        writer.add_array(f"unetq.graph.tensor.{field}", [getattr(tensor, field) for tensor in tensors])
-    writer.add_array("unetq.graph.tensor.step", [float(graph.steps.get(t.name, 1.0)) for t in tensors])
-    for field in ("name", "kind", "weights", "kernel", "wbits"):
-        writer.add_array(f"unetq.graph.op.{field}", [getattr(op, field) for op in graph.ops])
-    writer.add_array("unetq.graph.op.input_a", [index[op.inputs[0]] for op in graph.ops])
-    writer.add_array("unetq.graph.op.input_b", [index[op.inputs[1]] if len(op.inputs) > 1 else -1 for op in graph.ops])
-    writer.add_array("unetq.graph.op.output", [index[op.output] for op in graph.ops])
-    _write_meta(writer, graph, extra or {})
-    for op in graph.ops:
-        if op.name not in graph.params:
-            continue
-        numbers = graph.params[op.name]
-        writer.add_tensor(f"{op.name}.m", numbers.m)
-        if op.kind in ("conv", "transposed"):
-            writer.add_tensor(f"{op.name}.b", numbers.b)
-            writer.add_tensor(f"{op.name}.weight", pack(numbers.codes, op.wbits, op.weights == "binary"))
+    writer.add_custom_alignment(container.ALIGNMENT)
+    writer.add_uint32("unetq.schema_version", container.SCHEMA_VERSION)
+    writer.add_string("unetq.content_hash", container.HASH_PLACE.decode())
+    container._add_graph(writer, graph)
+    container._add_meta(writer, meta)
+    container._add_numbers(writer, graph)
+    for key, value in (extra or {}).items():
+        writer.add_string(key, value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    content = Path(path).read_bytes()
-    place = HASH_PLACE.encode()
-    assert content.count(place) == 1
-    Path(path).write_bytes(content.replace(place, hashlib.sha256(content).hexdigest().encode()))
-
-
-def pack(codes: NDArray[np.int8], bits: int, binary: bool = False) -> NDArray[np.int8]:
-    """The bit stream of docs/model-file.md."""
-    flat = (codes.ravel() > 0).astype(np.uint8) if binary else codes.ravel().view(np.uint8)
-    stream = (flat[:, None] >> np.arange(bits, dtype=np.uint8)) & 1
-    return np.packbits(stream.ravel(), bitorder="little").view(np.int8)
-
-
-def _write_meta(writer: gguf.GGUFWriter, graph: Graph, extra: Mapping[str, Any]) -> None:
-    labels = [f"class {i + 1}" for i in range(max(1, graph.tensors["head"].channels - 1))]
-    writer.add_array("unetq.prep.window", [-1000.0, 1000.0])
-    writer.add_string("unetq.prep.normalise", "zscore")
-    writer.add_uint32("unetq.prep.tile", 512)
-    writer.add_float32("unetq.prep.overlap", 0.25)
-    writer.add_array("unetq.labels.name", labels)
-    writer.add_array("unetq.labels.snomed", ["" for _ in labels])
-    writer.add_string("unetq.provenance", "{}")
-    writer.add_string("unetq.intended_use", "Tests of this software only.")
-    for key, value in extra.items():
-        writer.add_string(key, value)
+    container._sign(Path(path))
 
 
 def _steps(graph: Graph, rng: np.random.Generator) -> dict[str, float]:
@@ -171,7 +133,8 @@ def _copy(op: Op, inputs: list[NDArray[Any]], size: tuple[int, int]) -> NDArray[
         return np.concatenate(inputs)
     if op.kind == "maxpool":
         low = np.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2)), mode="edge")
-        return np.maximum.reduce([low[:, dy::2, dx::2] for dy in range(2) for dx in range(2)])
+        windows = np.stack([low[:, dy::2, dx::2] for dy in range(2) for dx in range(2)])
+        return np.asarray(windows.max(axis=0))
     if op.kind == "nearest":
         return x.repeat(2, 1).repeat(2, 2)[:, : size[0], : size[1]]
     p = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode="edge")

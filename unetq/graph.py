@@ -61,12 +61,14 @@ class Tensor:
     @property
     def lo(self) -> int:
         """Lowest code."""
-        return {"unsigned": 0, "ternary": -1, "signed": -(2 ** (self.bits - 1)), "float": 0}[self.kind]
+        return {"unsigned": 0, "ternary": -1, "signed": -(1 << (self.bits - 1)), "float": 0}[self.kind]
 
     @property
     def hi(self) -> int:
         """Highest code."""
-        return {"unsigned": 2**self.bits - 1, "ternary": 1, "signed": 2 ** (self.bits - 1) - 1, "float": 0}[self.kind]
+        return {"unsigned": (1 << self.bits) - 1, "ternary": 1, "signed": (1 << (self.bits - 1)) - 1, "float": 0}[
+            self.kind
+        ]
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ class NetSpec:
 
     def channels(self, level: int) -> int:
         """Channels of the feature maps of a level (0 = full resolution)."""
-        return min(self.base * 2**level, self.cap)
+        return min(self.base << level, self.cap)
 
     def quant_of(self, layer: str) -> QuantSpec:
         """The layer's own QuantSpec; `enc0.conv1` and `head` keep 8-bit weights (DESIGN 3.2) unless named in `layers`."""

@@ -180,7 +180,7 @@ def test_convolution_ties_and_overflow(row: dict[str, Any]) -> None:
     rng = np.random.default_rng(6)
     case = Case(row, rng, bits=(2, 2), channels=(8, 20), size=(6, 11), kind="unsigned")
     case.m[:] = 0.5
-    case.b[:] = rng.integers(-3, 4, 20) * np.float32(0.5)
+    case.b[:] = rng.integers(-3, 4, case.b.shape) * np.float32(0.5)
     case.check(row["name"])
     case.m[:] = rng.choice([-3e38, -1e30, 1e30, 3e38], case.m.shape)
     case.check(row["name"])
@@ -209,7 +209,11 @@ def map_cases(seed: int) -> Iterator[tuple[np.random.Generator, NDArray[np.int16
             low, high, zero = [(0, 255, 0), (0, 3, 0), (-1, 1, 1), (-128, 127, 128)][rng.integers(4)]
             channels = int(rng.choice([1, 2, 3, 4, 16, 21, 64]))
             codes = rng.integers(low, high + 1, (channels, height, width)).astype(np.int16)
-            yield rng, codes, {"in_zero": zero, "out_zero": zero, "threads": int(rng.integers(1, 5))} | canvas(rng, channels)
+            yield (
+                rng,
+                codes,
+                {"in_zero": zero, "out_zero": zero, "threads": int(rng.integers(1, 5))} | canvas(rng, channels),
+            )
 
 
 @rows("maxpool")

@@ -62,7 +62,7 @@ def test_files_and_keys(made: tuple[list[Path], Path, dict]) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "table.csv", "table.json"]
     assert json.loads((out / "table.json").read_text()) == result
     assert len(result["rows"]) == len(runs)
-    assert NAMED_BY_THE_ISSUE <= set(result["rows"][0])
+    assert not NAMED_BY_THE_ISSUE - set(result["rows"][0])
     with (out / "table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["label"] for line in lines] == ["float", "W4A6", "W2A2", "ternarynet"]
@@ -97,7 +97,7 @@ def test_every_number_leads_to_its_run(made: tuple[list[Path], Path, dict]) -> N
 
 
 def test_captions_have_the_dice_of_the_cases(made: tuple[list[Path], Path, dict]) -> None:
-    runs, out, _ = made
+    _, out, _ = made
     page = Page((out / "index.html").read_text())
     alts = [str(attributes["alt"]) for tag, attributes in page.tags if tag == "img"]
     assert f"float, best case {CASES[0]}: Dice 0.9500" in alts
@@ -105,9 +105,10 @@ def test_captions_have_the_dice_of_the_cases(made: tuple[list[Path], Path, dict]
     assert f"ternarynet, worst case {CASES[4]}: Dice 0.8860" in alts
 
 
-def test_same_runs_same_bytes(made: tuple[list[Path], Path, dict], tmp_path: Path) -> None:
+def test_same_runs_same_bytes(made: tuple[list[Path], Path, dict]) -> None:
     runs, out, result = made
-    assert pareto_svg(result["rows"]) == pareto_svg(result["rows"])
+    first, second = (pareto_svg(result["rows"]) for _ in range(2))
+    assert first == second
     report(runs, out.parent / "again")
     assert (out.parent / "again/index.html").read_bytes() == (out / "index.html").read_bytes()
 

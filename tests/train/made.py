@@ -31,7 +31,9 @@ def write_case(folder: Path, name: str, image: NDArray[Any], mask: NDArray[Any])
     """Arrays are (Z, Y, X); NIfTI is (X, Y, Z)."""
     for kind, array, stem in (("imagesTr", image, f"{name}_0000"), ("labelsTr", mask, name)):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), np.eye(4)), folder / kind / f"{stem}.nii.gz")
+        nib.save(
+            nib.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), np.eye(4)), folder / kind / f"{stem}.nii.gz"
+        )
 
 
 def dataset(folder: Path, splits: dict[str, list[str]] | None = None, labels: int = 1, size: int = 40) -> Path:

@@ -32,7 +32,9 @@ def test_a_batch_depends_on_seed_and_step_alone(cases: list[Case]) -> None:
     batches = [first.batch(step) for step in range(6)]
     again = Crops(cases, config())
     assert all(same(again.batch(step), batches[step]) for step in reversed(range(6)))
-    assert all(same(made, batches[step]) for step, made in zip(range(2, 6), prefetch(again, range(2, 6)), strict=True))
+    for ahead in (False, True):
+        made = prefetch(again, range(2, 6), ahead)
+        assert all(same(batch, batches[step]) for step, batch in zip(range(2, 6), made, strict=True))
     assert not same(batches[0], batches[1])
     assert not same(Crops(cases, config(seed=1)).batch(0), batches[0])
     images, labels = batches[0]
@@ -82,7 +84,9 @@ def test_image_and_label_move_together() -> None:
 
 def test_intensity_changes_leave_the_label_alone() -> None:
     image, mask = disc(0)
-    out, label = Augment(AugmentSpec(flip=0, affine=0, elastic=0, intensity=1, noise=1))(image.astype(np.float32), mask[0], 7)
+    out, label = Augment(AugmentSpec(flip=0, affine=0, elastic=0, intensity=1, noise=1))(
+        image.astype(np.float32), mask[0], 7
+    )
     assert torch.equal(label[0], torch.from_numpy(mask[0])) and out.isfinite().all()
     assert not torch.equal(out, torch.from_numpy(image.astype(np.float32)))
 

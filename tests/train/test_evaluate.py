@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tests.train.made import config, dataset, disc, write_case
 from unetq.errors import UserError
-from unetq.nets import build
+from unetq.nets.unet import build
 from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import evaluate
 from unetq.spec import PrepSpec
@@ -100,7 +100,9 @@ def test_the_same_image_in_two_splits_is_refused(tmp_path: Path) -> None:
     before = Dataset.open(data).fingerprint()
     assert before == Dataset.open(data).fingerprint()
     write_case(data, "c8", *disc(1))
-    with pytest.raises(UserError, match=r"case c1 of the split train holds a slice that is also in c8 of the split test"):
+    with pytest.raises(
+        UserError, match=r"case c1 of the split train holds a slice that is also in c8 of the split test"
+    ):
         Dataset.open(data).fingerprint()
     write_case(data, "c8", *disc(77))
     assert Dataset.open(data).fingerprint() != before
@@ -112,14 +114,14 @@ def test_the_same_image_in_two_splits_is_refused(tmp_path: Path) -> None:
 
 def test_a_case_in_two_splits_is_refused(tmp_path: Path) -> None:
     data = dataset(tmp_path, {"train": ["c0", "c1"], "val": ["c1"], "test": ["c2"]})
-    with pytest.raises(UserError, match="Case c1 of .* is in two splits, train and val"):
+    with pytest.raises(UserError, match=r"Case c1 of .* is in two splits, train and val"):
         Dataset.open(data)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("dataset.json", None, "is not a prepared data set .*dataset.json"),
+        ("dataset.json", None, "is no prepared data set .*dataset.json"),
         ("dataset.json", "{", "is not valid JSON"),
         ("dataset.json", "{}", "is not in the nnU-Net raw format"),
         ("dataset.json", '{"channel_names": {"0": "a"}, "labels": {"background": 0, "x": 3}}', "without a gap"),
@@ -164,7 +166,9 @@ def test_the_torch_engine_is_in_evaluation_mode_whatever_the_network_is_in() -> 
     assert first.shape == (1, 40, 40) and first.dtype == np.float32
 
 
-@pytest.mark.parametrize(("content", "sentence"), [(None, "holds no checkpoint best.pt"), (b"PK\x03\x04 no", "is damaged")])
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(None, "holds no checkpoint best.pt"), (b"PK\x03\x04 no", "is damaged")]
+)
 def test_a_run_without_a_good_checkpoint(content: bytes | None, sentence: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "best.pt").write_bytes(content)

@@ -36,5 +36,7 @@ def test_several_channels_are_softmax_without_background_in_the_dice() -> None:
 
 
 def test_a_crop_without_foreground_and_bfloat16_logits_are_fine() -> None:
-    loss = SegmentationLoss(1)(torch.full((2, 1, 8, 8), -3.0, dtype=torch.bfloat16), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    loss = SegmentationLoss(1)(
+        torch.full((2, 1, 8, 8), -3.0, dtype=torch.bfloat16), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    )
     assert loss.dtype == torch.float32 and math.isfinite(float(loss))

@@ -105,7 +105,9 @@ def test_the_same_seed_trains_the_same_weights(data: Path, tmp_path: Path) -> No
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-@pytest.mark.parametrize("made", [config(ema=0.9), config(W4A6, init="scratch"), config(QuantSpec.of("ternarynet"), init="scratch")])
+@pytest.mark.parametrize(
+    "made", [config(ema=0.9), config(W4A6, init="scratch"), config(QuantSpec.of("ternarynet"), init="scratch")]
+)
 def test_ctrl_c_and_resume_end_in_the_weights_of_an_unbroken_run(
     made: TrainConfig, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +124,9 @@ def test_ctrl_c_and_resume_end_in_the_weights_of_an_unbroken_run(
     for file in ("last.pt", "best.pt"):
         assert equal(weights(whole, file), weights(broken, file))
     assert metrics(whole) == metrics(broken)
-    assert json.loads((broken / "test.json").read_text())["dice"] == json.loads((whole / "test.json").read_text())["dice"]
+    assert (
+        json.loads((broken / "test.json").read_text())["dice"] == json.loads((whole / "test.json").read_text())["dice"]
+    )
     assert len(json.loads((broken / "environment.json").read_text())["resumed"]) == 1
 
 
@@ -171,7 +175,9 @@ def test_the_test_split_takes_no_part_in_the_training(tmp_path: Path) -> None:
     assert equal(weights(runs[0], "best.pt"), weights(runs[1], "best.pt"))
 
 
-@pytest.mark.parametrize(("dices", "chosen"), [([0.5, 0.9, 0.7, 0.6], 4), ([0.5, 0.9, 0.9, 0.6], 6), ([0.0, 0.0, 0.0, 0.0], 8)])
+@pytest.mark.parametrize(
+    ("dices", "chosen"), [([0.5, 0.9, 0.7, 0.6], 4), ([0.5, 0.9, 0.9, 0.6], 6), ([0.0, 0.0, 0.0, 0.0], 8)]
+)
 def test_the_checkpoint_is_the_best_on_validation_ties_the_later(
     dices: list[float], chosen: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +206,7 @@ def test_changed_data_or_options_are_not_resumed(tmp_path: Path, monkeypatch: py
     write_case(data, "c0", *disc(55))
     with pytest.raises(UserError, match="is not the data that the run"):
         resume(tmp_path / "run", QUIET)
-    with pytest.raises(UserError, match="There is no run in .* to resume"):
+    with pytest.raises(UserError, match=r"There is no run in .* to resume"):
         resume(tmp_path / "absent", QUIET)
 
 
@@ -210,7 +216,6 @@ def test_init_from(data: Path, tmp_path: Path) -> None:
     train(made, data, tmp_path / "run", replace(QUIET, init_from=tmp_path / "float"))
     assert not (tmp_path / "run/float").exists()
     with pytest.raises(UserError, match="is not the float twin of this network"):
-        train(config(), data, tmp_path / "again", QUIET)
         train(made, data, tmp_path / "other", replace(QUIET, init_from=tmp_path / "run"))
 
 
@@ -228,9 +233,11 @@ def test_batch_norm_stands_still_at_the_end_of_a_quantized_training(data: Path, 
         made = config(W4A6, init="scratch", iterations=8, freeze_bn=share)
         train(made, data, tmp_path / name, QUIET)
     counts = [
-        [int(v) for k, v in weights(tmp_path / name).items() if k.endswith("num_batches_tracked")] for name in ("moving", "still")
+        [int(v) for k, v in weights(tmp_path / name).items() if k.endswith("num_batches_tracked")]
+        for name in ("moving", "still")
     ]
-    assert counts[0] and set(counts[0]) == {8} and set(counts[1]) == {1}
+    calibration = 1
+    assert counts[0] and set(counts[0]) == {8 + calibration} and set(counts[1]) == {1 + calibration}
 
 
 def test_the_bar_shows_only_if_asked(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

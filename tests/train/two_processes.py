@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from tests.train.made import config
+from unetq.spec import QuantSpec
 from unetq.train import loop
 from unetq.train.trainer import State, Trainer
 
@@ -22,4 +23,9 @@ if __name__ == "__main__":
         return state
 
     Trainer.fit = fit  # type: ignore[method-assign]
-    loop.train(config(iterations=24, batch=4, validate_every=12), data, out / "run", loop.TrainOptions(progress=False))
+    loop.train(
+        config(QuantSpec.of("fixed", 4, 6), init="scratch", iterations=24, batch=4, validate_every=12),
+        data,
+        out / "run",
+        loop.TrainOptions(progress=False),
+    )

@@ -1,0 +1,1 @@
+"""Images: files, preparation, tiles and measures."""

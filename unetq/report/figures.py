@@ -20,7 +20,7 @@ from unetq.report.tables import show_bytes, show_ms
 __all__ = ["CaseImage", "front", "layer_png", "load_case", "pareto_svg", "pick_cases"]
 
 INK, MUTED, GRID, ACCENT = "#1f2d3a", "#64748b", "#e3e8ee", "#0f6b7f"
-Mask = NDArray[np.generic]
+Mask = NDArray[Any]
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -64,7 +64,12 @@ def pareto_svg(rows: Sequence[Row]) -> str:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("The report draws with matplotlib: install it with `pip install 'unetq[train]'`.") from None
-    style = {"svg.hashsalt": "unetq", "font.size": 10, "font.family": "DejaVu Sans", "svg.fonttype": "path"}
+    style: dict[Any, Any] = {
+        "svg.hashsalt": "unetq",
+        "font.size": 10,
+        "font.family": "DejaVu Sans",
+        "svg.fonttype": "path",
+    }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(12.4, 4.3), layout="constrained")
         FigureCanvasSVG(figure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ ONLY_B: Colour = (86, 180, 233)
 OUTLINE: Colour = (240, 228, 66)
 
 
-def auto_window(image: NDArray[np.generic]) -> tuple[float, float]:
+def auto_window(image: NDArray[Any]) -> tuple[float, float]:
     """(low, high) intensities that show a study well: the 0.5 and 99.5 percentiles of its finite pixels."""
     values = np.asarray(image, dtype=np.float64)
     values = values[np.isfinite(values)]
@@ -39,7 +40,7 @@ def auto_window(image: NDArray[np.generic]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def window(image: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+def window(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Gray uint8 of the same shape: `low` and below is black, `high` and above is white.
 
     >>> window(np.array([0, 5, 10, 20]), 0, 10).tolist()
@@ -49,7 +50,7 @@ def window(image: NDArray[np.generic], low: float, high: float) -> NDArray[np.ui
     return np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
 
 
-def outline(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
+def outline(mask: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels (Y, X) of the mask's objects with a 4-neighbour of another label; the image's edge is no border."""
     edge = np.zeros(mask.shape, dtype=bool)
     down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
@@ -61,13 +62,13 @@ def outline(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
     return found
 
 
-def enlarge(image: NDArray[np.generic], side: int = 384) -> NDArray[np.generic]:
+def enlarge(image: NDArray[Any], side: int = 384) -> NDArray[Any]:
     """Repeats pixels a whole number of times, the longer side to about `side`: outlines stay thin on small images."""
     factor = max(1, round(side / max(image.shape[:2])))
     return np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
 
 
-def difference_layer(a: NDArray[np.generic], b: NDArray[np.generic], opacity: float = 1.0) -> NDArray[np.uint8]:
+def difference_layer(a: NDArray[Any], b: NDArray[Any], opacity: float = 1.0) -> NDArray[np.uint8]:
     """RGBA (Y, X, 4) of two masks (Y, X): green where they agree, orange where only `a` has the label, blue only `b`.
 
     Agreement is painted at half of `opacity`: the eye should go to the differences.

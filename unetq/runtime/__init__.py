@@ -1,0 +1,1 @@
+"""Running a model file: native runtime, numpy reference, prediction, timing. Never reaches torch."""

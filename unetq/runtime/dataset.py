@@ -113,7 +113,9 @@ class Dataset:
                 raise UserError(f"{path} has shape {volume.array.shape}, but its label {label_path} has {label.shape}.")
         truth = label.astype(np.uint8)
         if not np.array_equal(truth, label) or int(truth.max(initial=0)) > len(self.labels):
-            raise UserError(f"{label_path} holds other values than 0 to {len(self.labels)}, the labels of dataset.json.")
+            raise UserError(
+                f"{label_path} holds other values than 0 to {len(self.labels)}, the labels of dataset.json."
+            )
         return Case(name, volumes, truth)
 
     def read_split(self, split: str) -> Iterator[Case]:
@@ -163,7 +165,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            f"{path.parent} is not a prepared data set ({path.name}: {error.strerror}): make one with `unetq data prepare`."
+            f"{path.parent} is no prepared data set ({path.name}: {error.strerror}): make it with `unetq data prepare`."
         ) from None
     except ValueError:
         raise UserError(f"{path} is not valid JSON: make the folder again with `unetq data prepare`.") from None

@@ -26,7 +26,7 @@ Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class CaseScore:
-    """Dice of one case per label 1, 2, ...; `empty` says for each whether prediction and truth are both empty (Dice 1)."""
+    """Dice of one case per label 1, 2, ...; `empty`: prediction and truth hold nothing of the label (Dice 1)."""
 
     name: str
     dice: tuple[float, ...]
@@ -65,7 +65,7 @@ def score_cases(
 
 
 def summary(scores: Iterable[CaseScore]) -> dict[str, Any]:
-    """{"n_cases", "n_empty", "dice": {"mean", "std", "per_case"}}; std is that of the sample (n - 1), 0 for one case."""
+    """{"n_cases", "n_empty", "dice": {"mean", "std", "per_case"}}; std is the sample's (n - 1), 0 for one case."""
     scores = list(scores)
     means = [score.mean for score in scores]
     return {
@@ -93,8 +93,8 @@ def evaluate(
         masks: folder for the predicted masks, <case>.nii.gz.
 
     Returns:
-        {"dataset", "split", "engine", "n_cases", "n_empty", "dice": {"mean", "std", "per_case"}, "seconds"}; the Dice of a
-        case with several labels is the mean over the labels.
+        {"dataset", "split", "engine", "n_cases", "n_empty", "dice": {"mean", "std", "per_case"}, "seconds"};
+        the Dice of a case with several labels is the mean over the labels.
 
     Raises:
         UserError: the folder, the split or a case is not as it should be.

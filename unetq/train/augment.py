@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from monai.transforms import (
-    Compose,
-    Rand2DElasticd,
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.dictionary import (
     RandAdjustContrastd,
-    RandAffined,
-    RandFlipd,
     RandGaussianNoised,
-    RandRotate90d,
     RandScaleIntensityd,
     RandShiftIntensityd,
 )
+from monai.transforms.spatial.dictionary import Rand2DElasticd, RandAffined, RandFlipd, RandRotate90d
 from numpy.typing import NDArray
 
 from unetq.train.config import AugmentSpec
@@ -61,7 +58,8 @@ class Augment:
         self.transform.set_random_state(seed=seed)
         crop = {"image": torch.from_numpy(image), "label": torch.from_numpy(label[None].astype(np.float32))}
         out = self.transform(crop)
-        plain = {key: torch.as_tensor(value).as_subclass(torch.Tensor) for key, value in out.items()}  # not a MetaTensor
+        # MONAI's tensors carry their history along; the network needs the numbers only.
+        plain = {key: torch.as_tensor(value).as_subclass(torch.Tensor) for key, value in out.items()}
         return plain["image"].float().contiguous(), plain["label"].to(torch.uint8).contiguous()
 
 

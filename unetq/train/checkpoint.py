@@ -30,7 +30,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path.parent} holds no checkpoint {path.name}: train it first, or name another run.") from None
+        raise UserError(f"{path.parent} holds no checkpoint {path.name}: train it, or name another run.") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
         payload = None
     if not isinstance(payload, dict):
@@ -39,7 +39,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class MeanWeights:
-    """Exponential moving average of a model's parameters; buffers (batch norm, quantizer state) are those of the model."""
+    """Exponential moving average of a model's parameters; its buffers (batch norm, quantizers) are taken as they are."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay

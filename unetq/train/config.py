@@ -52,16 +52,16 @@ class TrainConfig:
         dataset: name of the data set.
         net: the network and its quantization.
         prep: what happens to a slice before the network.
-        iterations, lr: steps and highest learning rate of a training from random weights (a float network, or `init` scratch).
+        iterations, lr: steps and highest learning rate from random weights (a float network, or `init` scratch).
         finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint.
         batch: crops in a step, over all processes.
         crop: side of a crop in pixels.
-        warmup: share of the steps in which the learning rate rises from 0; then it falls along a cosine to `lr_floor` of it.
+        warmup: share of the steps in which the learning rate rises; then it falls along a cosine to `lr_floor` of it.
         weight_decay: of AdamW; on convolution weights only.
         clip: highest norm of the gradient.
         ema: decay of an exponential mean of the weights, which is then what is validated and kept; 0 = off.
-        freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the codes the
-            weights are trained for are the codes of inference.
+        freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the weights
+            are trained for the codes of inference.
         calibrate: batches that set the activation quantizers before a quantized training.
         seed: of the weights, the crops and the augmentation.
         init: float = a quantized network starts from a float twin; scratch = from random weights.
@@ -107,8 +107,10 @@ class TrainConfig:
         for key in ("warmup", "freeze_bn", "lr_floor", "ema"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise UserError(f"{key} is {getattr(self, key)}, but must be from 0 to below 1.")
-        if self.weight_decay < 0 or self.seed < 0:
-            raise UserError("weight_decay and seed must not be negative.")
+        if self.weight_decay < 0:
+            raise UserError(f"weight_decay is {self.weight_decay}, but must not be negative.")
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"seed is {self.seed}, but must be from 0 to below 2**31.")
 
     @property
     def is_float(self) -> bool:

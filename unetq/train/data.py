@@ -1,8 +1,11 @@
-"""Training data in memory. Crop j of step i is a pure function of (seed, i, j): no loader, process count or resume changes it."""
+"""Training data in memory.
+
+Crop j of step i is a pure function of (seed, i, j): no loader, number of processes or resume changes it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -36,7 +39,9 @@ class Crops:
     def __init__(self, cases: list[Case], config: TrainConfig, share: Share | None = None) -> None:
         share = share or Share()
         if config.batch % share.world:
-            raise UserError(f"A batch of {config.batch} cannot be shared by {share.world} processes; set batch to a multiple.")
+            raise UserError(
+                f"A batch of {config.batch} cannot be shared by {share.world} processes; set batch to a multiple."
+            )
         each = config.batch // share.world
         self.config, self.share = config, share
         self.slots = range(share.rank * each, (share.rank + 1) * each)
@@ -57,8 +62,14 @@ class Crops:
         return self.augment(image[:, *window], label[window], int(rng.integers(2**32)))
 
 
-def prefetch(crops: Crops, steps: range) -> Iterator[Batch]:
-    """The batches of `steps`, the next one made by a thread while the network works on this one."""
+def prefetch(crops: Crops, steps: range, ahead: bool) -> Generator[Batch]:
+    """The batches of `steps`; with `ahead` a thread makes the next one while the network works on this one.
+
+    That pays beside a GPU; on a CPU the thread only takes the cores from the network.
+    """
+    if not ahead:
+        yield from map(crops.batch, steps)
+        return
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="crops") as pool:
         coming: Future[Batch] | None = None
         for step in steps:
@@ -76,7 +87,9 @@ def check_fits(net: NetSpec, data: Dataset) -> None:
     classes = len(data.labels)
     wanted = 1 if classes == 1 else classes + 1
     if net.in_channels != data.channels:
-        raise UserError(f"The images of {data.name} have {data.channels} channels: set in_channels of the network to it.")
+        raise UserError(
+            f"The images of {data.name} have {data.channels} channels: set in_channels of the network to it."
+        )
     if net.out_channels != wanted and not (classes == 1 and net.out_channels == 2):
         raise UserError(
             f"{data.name} has {classes} label{'s' * (classes > 1)} ({', '.join(data.labels)}): "

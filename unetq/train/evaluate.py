@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from unetq.errors import UserError
-from unetq.nets import UNet, build
+from unetq.nets.unet import UNet, build
 from unetq.runtime.evaluate import Predictor
 from unetq.spec import from_mapping
 from unetq.train.checkpoint import load_checkpoint
@@ -33,7 +33,9 @@ def load_run(run: Path | str) -> tuple[UNet, TrainConfig]:
         model = build(config.net)
         model.load_state_dict(saved["model"])
     except (KeyError, RuntimeError, TypeError):
-        raise UserError(f"{run / 'best.pt'} is not a checkpoint of this version of unetq: train the run again.") from None
+        raise UserError(
+            f"{run / 'best.pt'} is not a checkpoint of this version of unetq: train the run again."
+        ) from None
     return model.eval(), config
 
 

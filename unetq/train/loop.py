@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from unetq.errors import UserError
-from unetq.nets import UNet, build, calibrate, load_float_weights
+from unetq.nets.unet import UNet, build, calibrate, load_float_weights
 from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import evaluate
 from unetq.train.config import TrainConfig, load_config
@@ -50,7 +50,12 @@ class TrainResult:
     def to_json(self) -> dict[str, Any]:
         """{run, best_val_dice, test: {dice: {mean, std, per_case}}, seconds}."""
         test = {"dice": self.test["dice"]}
-        return {"run": str(self.run), "best_val_dice": self.best_val_dice, "test": test, "seconds": round(self.seconds, 1)}
+        return {
+            "run": str(self.run),
+            "best_val_dice": self.best_val_dice,
+            "test": test,
+            "seconds": round(self.seconds, 1),
+        }
 
 
 def train(config: TrainConfig, data: Path, run: Path, options: TrainOptions | None = None) -> TrainResult:
@@ -73,8 +78,8 @@ def train(config: TrainConfig, data: Path, run: Path, options: TrainOptions | No
     with world() as share:
         try:
             return _train(config, Dataset.open(data), RunFolder(run), options, share)
-        except TrainingStopped as stop:  # the run that the user named, even if its float twin was stopped
-            raise TrainingStopped(f"{stop}; go on with `--resume {run}`.") from None
+        except KeyboardInterrupt as stop:  # the run that the user named, even if its float twin was stopped
+            raise TrainingStopped(f"{str(stop) or 'Stopped'}; go on with `--resume {run}`.") from None
 
 
 def resume(run: Path, options: TrainOptions | None = None) -> TrainResult:
@@ -97,8 +102,9 @@ def _train(config: TrainConfig, data: Dataset, folder: RunFolder, options: Train
     for split in ("train", "val", "test"):
         data.cases(split)
     if share.rank == 0:
-        folder.claim(config, options.resume)
-        _note_environment(config, data, folder, options, share)
+        folder.check(config, options.resume)
+        if not folder.finished:
+            folder.claim(config, _environment(data, options, share))
     _wait(share)
     if folder.finished:
         return _result(folder)
@@ -122,13 +128,11 @@ def _train(config: TrainConfig, data: Dataset, folder: RunFolder, options: Train
     return _result(folder)
 
 
-def _note_environment(
-    config: TrainConfig, data: Dataset, folder: RunFolder, options: TrainOptions, share: Share
-) -> None:
+def _environment(data: Dataset, options: TrainOptions, share: Share) -> dict[str, Any]:
     where = {"folder": str(data.folder.resolve()), "name": data.name, "hash": data.fingerprint()}
     more = {"device": str(device()), "threads": torch.get_num_threads(), "processes": share.world}
     init_from = str(options.init_from.resolve()) if options.init_from else None
-    folder.open_environment(environment(where, **more, init_from=init_from))
+    return environment(where, **more, init_from=init_from)
 
 
 def _fresh_model(config: TrainConfig, start: Path | None, crops: Crops) -> UNet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from monai.losses import DiceCELoss
+from monai.losses.dice import DiceCELoss
 from torch import nn
 
 __all__ = ["SegmentationLoss"]
@@ -12,8 +12,8 @@ __all__ = ["SegmentationLoss"]
 class SegmentationLoss(nn.Module):
     """Dice + cross-entropy of logits.
 
-    The network puts out logits and the loss alone applies the sigmoid (one channel) or softmax (several). A sigmoid in front
-    of it, as in the code of arXiv 1908.01073, would keep the loss above 0.3 however good the network is.
+    The network puts out logits and the loss alone applies the sigmoid (one channel) or softmax (several). A sigmoid in
+    front of it, as in the code of arXiv 1908.01073, would keep the loss above 0.3 however good the network is.
     With a softmax the background takes no part in the Dice.
     """
 

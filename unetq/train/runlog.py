@@ -1,5 +1,7 @@
-"""A run folder and what is written to it: config.yaml, environment.json, metrics.jsonl, tb/, last.pt, best.pt, val.json,
-test.json, test_masks/, test_opened.jsonl. No torch in here."""
+"""A run folder and what is written to it; no torch in here.
+
+config.yaml, environment.json, metrics.jsonl, tb/, last.pt, best.pt, val.json, test.json, test_masks/, test_opened.jsonl.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,8 @@ class RunFolder:
         """True once the test split is scored, which is the last thing a training does."""
         return self.test.is_file()
 
-    def claim(self, config: TrainConfig, resume: bool) -> None:
-        """Makes the folder, or takes an unfinished one up again.
+    def check(self, config: TrainConfig, resume: bool) -> None:
+        """Refuses to touch a run unless it is to be resumed as it is.
 
         Raises:
             UserError: the folder holds a run and `resume` was not asked for, or the run is of another configuration.
@@ -53,26 +55,25 @@ class RunFolder:
                 hint = "is finished" if self.finished else f"is unfinished (go on with `--resume {self.path}`)"
                 raise UserError(f"The run in {self.path} {hint}; choose another folder for a new one.")
             if load_config(self.config) != config:
-                raise UserError(f"The run in {self.path} has another configuration: resume it without changing any option.")
-            return
-        make_folder(self.path)
-        save_config(config, self.config)
+                raise UserError(f"The run in {self.path} has another configuration: resume it without other options.")
 
-    def open_environment(self, now: dict[str, Any]) -> dict[str, Any]:
-        """Writes `environment.json`, or adds this session to a resumed run's; returns that of the first session.
+    def claim(self, config: TrainConfig, now: dict[str, Any]) -> None:
+        """Makes the folder of a new run, or adds this session to the environment of a resumed one.
 
         Raises:
-            UserError: the data has changed since the run was started.
+            UserError: the data has changed since the run was started, or the folder cannot be made.
         """
-        if not self.environment.is_file():
+        if not self.config.is_file():
+            make_folder(self.path)
             self.write_json(self.environment, {**now, "resumed": []})
-            return now
+            save_config(config, self.config)
+            return
         first = read_json(self.environment)
         if first["data"]["hash"] != now["data"]["hash"]:
-            raise UserError(f"The data in {now['data']['folder']} is not the data that the run in {self.path} was started with.")
+            folder = now["data"]["folder"]
+            raise UserError(f"The data in {folder} is not the data that the run in {self.path} was started with.")
         first["resumed"].append(now)
         self.write_json(self.environment, first)
-        return first
 
     def rewind(self, step: int) -> None:
         """Drops the metrics of steps after `step`: a resumed run makes them again."""
@@ -113,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def record_test_opening(run: Path, engine: str) -> int:
-    """Notes that the test split is scored with a run's weights; returns how often that has happened, this time included.
+    """Notes that the test split is scored with a run's weights; returns how often that has happened by now.
 
     A number that was looked at more than once is no longer a test result: the record lets a reader see it.
     """

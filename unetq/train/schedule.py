@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
+from unetq.quant.acts import THT_SLOPES
 from unetq.train.config import TrainConfig
 
-__all__ = ["SLOPES", "freezes_bn", "learning_rate", "slope"]
-
-SLOPES = (3.0, 8.0)  # of the ternary tanh, from the first step to the last (REFERENCES 2)
+__all__ = ["freezes_bn", "learning_rate", "slope"]
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -23,7 +22,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 def slope(config: TrainConfig, step: int) -> float:
     """Slope of the ternary tanh: linear from 3 to 8."""
-    low, high = SLOPES
+    low, high = THT_SLOPES
     return low + (high - low) * step / max(1, config.steps - 1)
 
 

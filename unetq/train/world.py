@@ -1,4 +1,4 @@
-"""The machine a run finds: processes started by torchrun, device, autocast, and a stop signal that all processes agree on."""
+"""The machine a run finds: processes started by torchrun, device, autocast, and a stop that all processes agree on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def autocast(where: torch.device, precision: str) -> torch.autocast:
     if precision == "auto" and where.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif precision == "auto":
-        able = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell: float32
+        able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell: float32
         native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
     else:
         native = precision == "bfloat16"
@@ -56,7 +56,7 @@ def autocast(where: torch.device, precision: str) -> torch.autocast:
 
 
 class Stop:
-    """Turns the first ctrl-C (or SIGTERM) into a wish that the loop grants at the end of a step; a second one ends at once."""
+    """Turns the first ctrl-C (or SIGTERM) into a wish that the loop grants at the end of a step; a second ends at once."""
 
     def __init__(self, share: Share) -> None:
         self.share = share

@@ -1,10 +1,10 @@
-// Direct convolution for AVX-512 VNNI. vpdpbusd multiplies 4 neighbouring channels of a pixel, broadcast to all lanes, with
-// the weights of 16 output channels: 64 multiply-accumulates an instruction, exact for all 8-bit codes.
+// Direct convolution for AVX-512 VNNI. vpdpbusd multiplies 4 neighbouring channels of a pixel, broadcast to all lanes,
+// with the weights of 16 output channels: 64 multiply-accumulates an instruction, exact for all 8-bit codes.
 //
-// A tile is P pixels of a row times G blocks of 16 output channels. Two instructions issue a cycle, and as many loads, so a
-// step of P * G products must not need more than P * G loads: P broadcasts + G weight vectors do for every tile here.
-// P = 12, G = 2 fills 24 of the 32 registers, and needs half the weights of a 6 x 4 tile: they come from the second-level
-// cache where a block has many input channels.
+// A tile is P pixels of a row times G blocks of 16 output channels. Two products and two loads issue a cycle, so a step
+// must not load more than it multiplies: it needs P broadcasts + G weight vectors for P * G products. P = 12, G = 2
+// fills 24 of the 32 registers and reads half the weights of a 6 x 4 tile: they come from the second-level cache where
+// channels are many.
 #include <immintrin.h>
 
 #include "kernel.h"
@@ -16,46 +16,118 @@ namespace {
 // What stays the same for all tiles of a call.
 struct Frame {
   const ConvRows& job;
-  size_t block;  // bytes of the weights of 16 output channels
+  size_t block;    // bytes of the weights of 16 output channels
+  bool saturates;  // lo and zero are 0: packing with saturation clamps from below
 };
 
-inline __m512i scaled(__m512i acc, __m512 m, __m512 b, __m512 lo, __m512 hi) {
-  // Two roundings: the file is compiled without contraction.
-  const __m512 value = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), m), b);
-  return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(value, lo), hi));
+inline __m512 scaled(__m512i acc, __m512 m, __m512 b) {
+  return _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), m), b);  // two roundings
 }
 
-// Accumulators [pixels][blocks][16] to codes or logits.
-__attribute__((noinline)) void finish(const ConvRows& job, const __m512i* acc, int blocks, int channel, int y, int x, int pixels) {
+inline __mmask16 mask_of(int left) { return left >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << left) - 1); }
+
+void finish_logits(const ConvRows& job, const __m512i* acc, int blocks, int channel, int y, int x, int pixels) {
+  for (int g = 0; g < blocks; ++g) {
+    const int first = channel + 16 * g, left = job.channels - first;
+    const __m512 m = _mm512_loadu_ps(job.m + first), b = _mm512_loadu_ps(job.b + first);
+    float* logits = job.logits + first * job.logits_plane + y * job.logits_row + x * job.logits_pixel;
+    for (int p = 0; p < pixels; ++p, logits += job.logits_pixel) {
+      alignas(64) float values[16];
+      _mm512_store_ps(values, scaled(acc[p * blocks + g], m, b));
+      for (int k = 0; k < 16 && k < left; ++k) logits[k * job.logits_plane] = values[k];
+    }
+  }
+}
+
+// Any clamp, any number of channels: a pixel and block at a time.
+void finish_codes(const ConvRows& job, const __m512i* acc, int blocks, int channel, int y, int x, int pixels) {
   const __m512 lo = _mm512_set1_ps(job.lo), hi = _mm512_set1_ps(job.hi);
   const __m512i zero = _mm512_set1_epi32(job.zero);
   for (int g = 0; g < blocks; ++g) {
-    const int first = channel + 16 * g, left = job.channels - first;
-    const __mmask16 mask = left >= 16 ? 0xFFFF : static_cast<__mmask16>((1u << left) - 1);
+    const int first = channel + 16 * g;
+    const __mmask16 mask = mask_of(job.channels - first);
     const __m512 m = _mm512_loadu_ps(job.m + first), b = _mm512_loadu_ps(job.b + first);
-    if (job.out != nullptr) {
-      uint8_t* out = job.out + y * job.out_row + x * job.out_pixel + first;
-      for (int p = 0; p < pixels; ++p, out += job.out_pixel) {
-        const __m512i code = _mm512_add_epi32(scaled(acc[p * blocks + g], m, b, lo, hi), zero);
-        _mm512_mask_cvtepi32_storeu_epi8(out, mask, code);
-      }
-    } else {
-      float* logits = job.logits + first * job.logits_plane + y * job.logits_row + x * job.logits_pixel;
-      for (int p = 0; p < pixels; ++p, logits += job.logits_pixel) {
-        alignas(64) float values[16];
-        _mm512_store_ps(values, _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[p * blocks + g]), m), b));
-        for (int k = 0; k < 16 && k < left; ++k) logits[k * job.logits_plane] = values[k];
-      }
+    uint8_t* out = job.out + y * job.out_row + x * job.out_pixel + first;
+    for (int p = 0; p < pixels; ++p, out += job.out_pixel) {
+      const __m512 value = scaled(acc[p * blocks + g], m, b);
+      const __m512i code = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(value, lo), hi));
+      _mm512_mask_cvtepi32_storeu_epi8(out, mask, _mm512_add_epi32(code, zero));
     }
+  }
+}
+
+// Four vectors of 16 accumulators to 64 bytes in their order. Only the upper clamp is needed before the conversion:
+// what is too low, even what the conversion cannot hold and turns into -2^31, saturates to 0 in the packs.
+template <int G>
+inline __m512i pack4(const __m512i* acc, const __m512* m, const __m512* b, __m512 hi) {
+  __m512i v[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm512_cvtps_epi32(_mm512_min_ps(scaled(_mm512_load_si512(acc + i), m[i % G], b[i % G]), hi));
+  }
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
+  // Packs work within 16-byte lanes: lane l holds quarter l of all four vectors.
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes);
+}
+
+// Unsigned codes of whole blocks. The last group of pixels may compute more than it stores.
+template <int G>
+void finish_unsigned(const ConvRows& job, const __m512i* acc, int channel, int y, int x, int pixels) {
+  __m512 m[G], b[G];
+#pragma GCC unroll 2
+  for (int g = 0; g < G; ++g) {
+    m[g] = _mm512_loadu_ps(job.m + channel + 16 * g);
+    b[g] = _mm512_loadu_ps(job.b + channel + 16 * g);
+  }
+  const __m512 hi = _mm512_set1_ps(job.hi);
+  const ptrdiff_t pixel = job.out_pixel;
+  uint8_t* out = job.out + y * job.out_row + x * pixel + channel;
+  constexpr int kGroup = 4 / G;  // pixels a pack
+  const bool dense = pixel == 16 * G;
+  for (int p = 0; p < pixels; p += kGroup, acc += 4, out += kGroup * pixel) {
+    const __m512i bytes = pack4<G>(acc, m, b, hi);
+    const int n = pixels - p < kGroup ? pixels - p : kGroup;
+    if (dense) {
+      _mm512_mask_storeu_epi32(out, static_cast<__mmask16>((1u << (4 * G * n)) - 1), bytes);
+    } else if constexpr (G == 1) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_castsi512_si128(bytes));
+      if (n > 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + pixel), _mm512_extracti32x4_epi32(bytes, 1));
+      if (n > 2) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * pixel), _mm512_extracti32x4_epi32(bytes, 2));
+      if (n > 3) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * pixel), _mm512_extracti32x4_epi32(bytes, 3));
+    } else {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_castsi512_si256(bytes));
+      if (n > 1) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + pixel), _mm512_extracti64x4_epi64(bytes, 1));
+    }
+  }
+}
+
+// To the right end, through memory: unrolled for every register it would not fit the instruction cache.
+template <int P, int G>
+inline void finish(const Frame& frame, const __m512i (&acc)[P][G], int channel, int y, int x) {
+  const ConvRows& job = frame.job;
+  alignas(64) __m512i results[(P * G + 3) / 4 * 4];
+#pragma GCC unroll 24
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) results[p * G + g] = acc[p][g];
+  }
+  for (int i = P * G; i % 4 != 0; ++i) results[i] = _mm512_setzero_si512();
+  const int left = job.width - x, pixels = left < P ? left : P;
+  if (job.out == nullptr) {
+    finish_logits(job, results, G, channel, y, x, pixels);
+  } else if (frame.saturates && job.channels - channel >= 16 * G) {
+    finish_unsigned<G>(job, results, channel, y, x, pixels);
+  } else {
+    finish_codes(job, results, G, channel, y, x, pixels);
   }
 }
 
 // gcc 12 keeps the accumulators in registers only in a small function of its own.
 template <int P, int G>
-__attribute__((noinline)) void tile(const Frame& frame, int channel, int y, int x, int pixels) {
+__attribute__((noinline)) void tile(const Frame& frame, int channel, int y, int x) {
   const ConvRows& job = frame.job;
   __m512i acc[P][G];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
   for (int g = 0; g < G; ++g) {
     const __m512i start = _mm512_loadu_si512(job.start + channel + 16 * g);
 #pragma GCC unroll 24
@@ -68,7 +140,7 @@ __attribute__((noinline)) void tile(const Frame& frame, int channel, int y, int 
       const uint8_t* in = job.in + (y + r) * job.in_row + (x + s) * pixel;
       for (int j = 0; j < job.steps; ++j, in += 4, w += 64) {
         __m512i weights[G];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int g = 0; g < G; ++g) weights[g] = _mm512_loadu_si512(w + g * frame.block);
 #pragma GCC unroll 24
         for (int p = 0; p < P; ++p) {
@@ -76,38 +148,83 @@ __attribute__((noinline)) void tile(const Frame& frame, int channel, int y, int 
           int32_t four;
           __builtin_memcpy(&four, from, 4);
           const __m512i bytes = _mm512_set1_epi32(four);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
           for (int g = 0; g < G; ++g) acc[p][g] = _mm512_dpbusd_epi32(acc[p][g], bytes, weights[g]);
         }
       }
     }
   }
-  // Through memory: the same code unrolled for every register would not fit the instruction cache.
-  alignas(64) __m512i results[P * G];
-#pragma GCC unroll 24
-  for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) results[p * G + g] = acc[p][g];
-  }
-  finish(job, results, G, channel, y, x, pixels < P ? pixels : P);
+  finish<P, G>(frame, acc, channel, y, x);
 }
 
-template <int P, int G>
-void rows(const Frame& frame, int channel) {
+// One block of outputs of a 3x3 convolution over dense pixels of whole steps. P broadcasts + 1 weight vector for P
+// products would be bound by loads; here each broadcast meets the weights of the three taps of a row that it belongs
+// to.
+template <int P>
+__attribute__((noinline)) void tile3(const Frame& frame, int channel, int y, int x) {
   const ConvRows& job = frame.job;
-  for (int y = job.y0; y < job.y1; ++y) {
-    for (int x = 0; x < job.width; x += P) tile<P, G>(frame, channel, y, x, job.width - x);
+  __m512i acc[P][1];
+  const __m512i start = _mm512_loadu_si512(job.start + channel);
+#pragma GCC unroll 24
+  for (int p = 0; p < P; ++p) acc[p][0] = start;
+  const int8_t* w = static_cast<const int8_t*>(job.weights) + static_cast<size_t>(channel / 16) * frame.block;
+  const ptrdiff_t pixel = job.in_pixel, pixel3 = 3 * pixel, quad = 4 * pixel, tap = 16 * pixel;
+  for (int r = 0; r < 3; ++r, w += 2 * tap) {
+    const uint8_t* in = job.in + (y + r) * job.in_row + x * pixel;
+    for (const uint8_t* end = in + pixel; in != end; in += 4, w += 64) {
+      const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + tap), w2 = _mm512_loadu_si512(w + 2 * tap);
+#pragma GCC unroll 26
+      for (int p = 0; p < P + 2; ++p) {
+        const uint8_t* from = in + p / 4 * quad + (p % 4 == 3 ? pixel3 : p % 4 * pixel);
+        int32_t four;
+        __builtin_memcpy(&four, from, 4);
+        const __m512i bytes = _mm512_set1_epi32(four);
+        if (p < P) acc[p][0] = _mm512_dpbusd_epi32(acc[p][0], bytes, w0);
+        if (p >= 1 && p <= P) acc[p - 1][0] = _mm512_dpbusd_epi32(acc[p - 1][0], bytes, w1);
+        if (p >= 2) acc[p - 2][0] = _mm512_dpbusd_epi32(acc[p - 2][0], bytes, w2);
+      }
+    }
+  }
+  finish<P, 1>(frame, acc, channel, y, x);
+}
+
+using TileFn = void (*)(const Frame&, int channel, int y, int x);
+
+// The tile that wastes least of a row of `width` pixels; between equals the wider one, which loads weights less often.
+template <int N>
+int choose(const int (&pixels)[N], int width) {
+  int best = 0;
+  for (int i = 1; i < N; ++i) {
+    const int waste = (width + pixels[i] - 1) / pixels[i] * (pixels[i] + 1);  // + 1: a tile's own costs
+    if (waste < (width + pixels[best] - 1) / pixels[best] * (pixels[best] + 1)) best = i;
+  }
+  return best;
+}
+
+void rows(const Frame& frame, TileFn tile_of, int pixels, int channel) {
+  for (int y = frame.job.y0; y < frame.job.y1; ++y) {
+    for (int x = 0; x < frame.job.width; x += pixels) tile_of(frame, channel, y, x);
   }
 }
+
+constexpr int kTwo[] = {12, 11, 10, 9, 8, 6, 4, 2, 1}, kOne[] = {24, 22, 20, 16, 12, 8, 4, 1};
+constexpr TileFn kTwoTiles[] = {tile<12, 2>, tile<11, 2>, tile<10, 2>, tile<9, 2>, tile<8, 2>,
+                                tile<6, 2>,  tile<4, 2>,  tile<2, 2>,  tile<1, 2>};
+constexpr TileFn kOneTiles[] = {tile<24, 1>, tile<22, 1>, tile<20, 1>, tile<16, 1>,
+                                tile<12, 1>, tile<8, 1>,  tile<4, 1>,  tile<1, 1>};
+constexpr TileFn kOneTiles3[] = {tile3<24>, tile3<22>, tile3<20>, tile3<16>, tile3<12>, tile3<8>, tile3<4>, tile3<1>};
 
 }  // namespace
 
 void conv_avx512vnni(const ConvRows& job) {
   const size_t steps = static_cast<size_t>(job.tap_rows) * job.tap_segments * job.steps;
-  const Frame frame = {job, steps * 64};
+  const Frame frame = {job, steps * 64, job.lo == 0.0f && job.zero == 0};
+  const int two = choose(kTwo, job.width), one = choose(kOne, job.width);
   int channel = 0;
-  for (; job.channels - channel > 16; channel += 32) rows<12, 2>(frame, channel);
-  if (channel < job.channels) rows<24, 1>(frame, channel);
+  for (; job.channels - channel > 16; channel += 32) rows(frame, kTwoTiles[two], kTwo[two], channel);
+  const bool threes =
+      job.tap_rows == 3 && job.tap_segments == 1 && job.in_pixel % 4 == 0 && 3 * job.in_pixel == 4 * job.steps;
+  if (channel < job.channels) rows(frame, (threes ? kOneTiles3 : kOneTiles)[one], kOne[one], channel);
 }
 
 }  // namespace unetq

@@ -1,4 +1,5 @@
-// The contract of every kernel. Kernels are raw-pointer functions: they allocate nothing, know no model, plan or thread.
+// The contract of every kernel. Kernels are raw-pointer functions: they allocate nothing, know no model, plan or
+// thread.
 //
 // Storage: codes are unsigned bytes, channels last, byte = code + zero. A buffer has a halo of `zero` bytes around the
 // image, and its channel stride (`in_pixel`) may exceed the channels in use: producers of a concatenation write side by
@@ -7,9 +8,9 @@
 // conv (odd side k, stride 1, zero padding) and transposed (2x2, stride 2, as four 1x1 convolutions, one a parity):
 //
 //   acc[y][x][o] = start[o] + sum over r, s, c of w[o][r][s][c] * in[y + r][x + s][c]      int32, modulo 2^32
-//   start[o]     = -zero_in * sum of w[o]                                                  takes `zero` out of the bytes
-//   out[y][x][o] = zero_out + rint(min(max(float32(acc) * m[o] + b[o], lo), hi))           two float32 roundings, no fma
-//   logit        = float32(acc) * m[o] + b[o]
+//   start[o]     = -zero_in * sum of w[o]                                                  takes `zero` out of the
+//   bytes out[y][x][o] = zero_out + rint(min(max(float32(acc) * m[o] + b[o], lo), hi))           two float32 roundings,
+//   no fma logit        = float32(acc) * m[o] + b[o]
 //
 // The model promises |acc| < 2^31 without the zero point, so the modular sum is the true one. lo and hi are integers:
 // clamping before rounding gives the same code as after it, and keeps the conversion to int in range.

@@ -59,7 +59,8 @@ void nearest_scalar(const MapRows& job) {
 void copy_scalar(const MapRows& job) {
   for (int y = job.y0; y < job.y1; ++y) {
     for (int x = 0; x < job.width; ++x) {
-      copy_pixel(job.out + y * job.out_row + x * job.out_pixel, job.in + y * job.in_row + x * job.in_pixel, job.channels);
+      copy_pixel(job.out + y * job.out_row + x * job.out_pixel, job.in + y * job.in_row + x * job.in_pixel,
+                 job.channels);
     }
   }
 }
@@ -76,7 +77,8 @@ void bilinear_scalar(const MapRows& job) {
       const ptrdiff_t near = x / 2 * job.in_pixel, far = far_x * job.in_pixel;
       uint8_t* __restrict to = job.out + y * job.out_row + x * job.out_pixel;
       for (int c = 0; c < job.channels; ++c) {
-        const unsigned sum = 9u * near_row[near + c] + 3u * near_row[far + c] + 3u * far_row[near + c] + far_row[far + c];
+        const unsigned sum =
+            9u * near_row[near + c] + 3u * near_row[far + c] + 3u * far_row[near + c] + far_row[far + c];
         // Half to even, on the code: a byte is code + zero, so an odd zero turns parity around.
         const uint16_t s = static_cast<uint16_t>(sum);  // at most 16 * 255
         to[c] = static_cast<uint8_t>((s + 7u + (((s >> 4) ^ parity) & 1u)) >> 4);

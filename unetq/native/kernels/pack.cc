@@ -5,22 +5,15 @@
 
 namespace unetq {
 
-int lanes_of(Layout layout) {
-  switch (layout) {
-    case Layout::kBytes8:
-    case Layout::kPairs8:
-      return 8;
-    case Layout::kBytes16:
-      return 16;
-    default:
-      return 1;
-  }
-}
+int lanes_of(Layout layout) { return layout == Layout::kBytes16 || layout == Layout::kPairs16 ? 16 : 1; }
 
-Taps taps_of(int side, int channels, ptrdiff_t in_pixel) {
+Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel) {
   Taps taps;
   taps.rows = side;
-  if (in_pixel == channels || in_pixel == (channels + 3) / 4 * 4) {
+  if (layout == Layout::kDots) {
+    taps.segments = side;
+    taps.steps = (channels + 63) / 64 * 16;
+  } else if (in_pixel == channels || in_pixel == (channels + 3) / 4 * 4) {
     taps.segments = 1;
     taps.run_pixels = side;
     taps.steps = static_cast<int>(((side - 1) * in_pixel + channels + 3) / 4);
@@ -35,9 +28,14 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
   const int bits = source.bits;
   const uint64_t mask = (1u << bits) - 1;
   const int sign = 1 << (bits - 1);
-  size_t bit = first * static_cast<size_t>(bits);
-  for (int i = 0; i < count; i += 8) {
-    // 8 codes end at most 7 + 8 * bits bits behind the byte of the first: 64 for bits <= 7, and 8-bit codes start a byte.
+  int i = 0;
+#ifdef UNETQ_X86
+  if (source.isa >= Isa::kAvx2) i = unpack_codes_avx2(source, first, count, out);
+#endif
+  size_t bit = (first + i) * static_cast<size_t>(bits);
+  for (; i < count; i += 8) {
+    // 8 codes end at most 7 + 8 * bits bits behind the byte of the first: 64 for bits <= 7, and 8-bit codes start a
+    // byte.
     const size_t byte = bit / 8;
     uint64_t word = 0;
     std::memcpy(&word, source.packed + byte, std::min<size_t>(8, source.packed_bytes - byte));
@@ -53,16 +51,16 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
 
 size_t block_bytes(Layout layout, const Taps& taps) {
   const size_t words = static_cast<size_t>(taps.rows) * taps.segments * taps.steps * lanes_of(layout);
-  return words * (layout == Layout::kPairs8 ? 8 : 4);
+  return words * (layout == Layout::kPairs16 ? 8 : 4);
 }
 
 namespace {
 
-constexpr int kChunk = 256;  // codes unpacked at once, on the stack
+constexpr int kChunk = 512;  // codes unpacked at once, on the stack
 
 // Writes 4 codes of one lane.
-void put(Layout layout, void* weights, size_t index, int lanes, int lane, const int8_t* codes) {
-  if (layout == Layout::kPairs8) {
+inline void put(Layout layout, void* weights, size_t index, int lanes, int lane, const int8_t* codes) {
+  if (layout == Layout::kPairs16) {
     int16_t* to = static_cast<int16_t*>(weights) + index * 4 * lanes + 2 * lane;
     to[0] = codes[0];
     to[1] = codes[2];
@@ -73,36 +71,63 @@ void put(Layout layout, void* weights, size_t index, int lanes, int lane, const 
   }
 }
 
+// How the codes of one output channel, which follow one another in the stream, fall into steps of 4: each span starts a
+// step.
+struct Spans {
+  int runs, per_run, length;  // spans: runs * per_run of `length` codes
+  int run_steps, span_steps;  // from the start of one to the next
+
+  Spans(const WeightSource& source, const Taps& taps) {
+    const bool gapless = source.in_pixel == source.channels && taps.run_pixels == source.side;
+    runs = taps.rows * taps.segments;
+    per_run = gapless ? 1 : taps.run_pixels;
+    length = gapless ? taps.run_pixels * source.channels : source.channels;
+    run_steps = taps.steps;
+    span_steps = source.in_pixel / 4;
+    if (gapless && source.channels % 4 == 0) {  // not even between rows
+      length *= runs;
+      runs = 1;
+    }
+  }
+};
+
+// Pixels of 16 or 32 bytes: a vector of 64 bytes covers several, so each tap's weights repeat.
+void repeat_taps(const WeightSource& source, const Taps& taps, int8_t* weights) {
+  if (source.in_pixel != 16 && source.in_pixel != 32) return;
+  for (int tap = 0; tap < taps.rows * taps.segments; ++tap, weights += 64) {
+    for (int at = source.in_pixel; at < 64; at += source.in_pixel) std::memcpy(weights + at, weights, source.in_pixel);
+  }
+}
+
 }  // namespace
 
 void pack_block(const WeightSource& source, Layout layout, int first_out, int count, void* weights, int32_t* start) {
-  const Taps taps = taps_of(source.side, source.channels, source.in_pixel);
+  const Taps taps = taps_of(layout, source.side, source.channels, source.in_pixel);
+  const Spans spans(source, taps);
   const int lanes = lanes_of(layout);
   std::memset(weights, 0, block_bytes(layout, taps));
   std::memset(start, 0, static_cast<size_t>(lanes) * sizeof(int32_t));
-  // Codes without a gap between pixels form one span of the run; else each pixel is a span that starts a step.
-  const bool gapless = source.in_pixel == source.channels;
-  const int spans = gapless ? 1 : taps.run_pixels;
-  const int span = gapless ? taps.run_pixels * source.channels : source.channels;
-  alignas(8) int8_t codes[kChunk];
+  int8_t codes[kChunk];
   for (int lane = 0; lane < count; ++lane) {
     size_t next = source.first + static_cast<size_t>(first_out + lane) * source.out_stride;
     uint32_t sum = 0;  // modulo 2^32, like the accumulators
-    for (int run = 0; run < taps.rows * taps.segments; ++run) {
-      for (int s = 0; s < spans; ++s) {
-        size_t index = static_cast<size_t>(run) * taps.steps + static_cast<size_t>(s) * source.in_pixel / 4;
-        for (int done = 0; done < span; done += kChunk) {
-          const int n = std::min(kChunk, span - done);
-          unpack_codes(source, next, n, codes);
-          next += n;
+    for (int span = 0; span < spans.runs * spans.per_run; ++span) {
+      size_t index = static_cast<size_t>(span / spans.per_run) * spans.run_steps +
+                     static_cast<size_t>(span % spans.per_run) * spans.span_steps;
+      for (int done = 0; done < spans.length; done += kChunk) {
+        const int n = std::min(kChunk, spans.length - done);
+        unpack_codes(source, next, n, codes);
+        next += n;
+        if (source.in_zero != 0) {
           for (int i = 0; i < n; ++i) sum += static_cast<uint32_t>(static_cast<int32_t>(codes[i]));
-          for (int i = n; i % 4 != 0; ++i) codes[i] = 0;
-          for (int i = 0; i < n; i += 4) put(layout, weights, index++, lanes, lane, codes + i);
         }
+        for (int i = n; i % 4 != 0; ++i) codes[i] = 0;
+        for (int i = 0; i < n; i += 4) put(layout, weights, index++, lanes, lane, codes + i);
       }
     }
     start[lane] = static_cast<int32_t>(-static_cast<uint32_t>(source.in_zero) * sum);
   }
+  if (layout == Layout::kDots) repeat_taps(source, taps, static_cast<int8_t*>(weights));
 }
 
 }  // namespace unetq

@@ -5,15 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernel.h"
+
 namespace unetq {
 
 // Block = `lanes` output channels. All numbers of a block stand in the order a kernel reads them.
 enum class Layout {
   kNone,
   kBytes1,   // int8 [block][run][step][1 lane][4 channels]
-  kBytes8,   // int8 [block][run][step][8 lanes][4 channels]
   kBytes16,  // int8 [block][run][step][16 lanes][4 channels]
-  kPairs8,   // int16 [block][run][step][channels 0 and 2, then 1 and 3][8 lanes][2]
+  kPairs16,  // int16 [block][run][step][channels 0 and 2, then 1 and 3][16 lanes][2]
+  kDots,     // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
 };
 
 int lanes_of(Layout layout);
@@ -24,9 +26,9 @@ struct Taps {
   int run_pixels = 1;  // pixels side by side in a run
 };
 
-// Dense pixels (stride = channels, or that rounded up to 4) make one run of a row of taps: fewer, longer loops, and with one
-// or two input channels fewer multiplications than runs padded to 4 bytes a pixel.
-Taps taps_of(int side, int channels, ptrdiff_t in_pixel);
+// Dense pixels (stride = channels, or that rounded up to 4) make one run of a row of taps: fewer, longer loops, and
+// with one or two input channels fewer multiplications than runs padded to 4 bytes a pixel.
+Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel);
 
 // Where the codes of one convolution lie in their bit stream.
 struct WeightSource {
@@ -40,10 +42,14 @@ struct WeightSource {
   int channels = 0;
   int in_pixel = 0;
   int in_zero = 0;
+  Isa isa = Isa::kScalar;  // what may be used to expand them
 };
 
 // `count` codes from number `first` of the stream on.
 void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* out);
+
+// The same for a first part of them, 16 at a time and never beyond the stream's end; returns how many.
+int unpack_codes_avx2(const WeightSource& source, size_t first, int count, int8_t* out);
 
 size_t block_bytes(Layout layout, const Taps& taps);
 

@@ -3,9 +3,9 @@
 
 #include <vector>
 
+#include "../src/model.h"
 #include "kernel.h"
 #include "pack.h"
-#include "../src/model.h"
 
 namespace unetq {
 

@@ -16,7 +16,8 @@ namespace py = pybind11;
 namespace unetq {
 
 const char* op_name(OpKind op) {
-  static constexpr const char* kNames[] = {"quantize", "conv", "transposed", "maxpool", "nearest", "bilinear", "concat"};
+  static constexpr const char* kNames[] = {"quantize", "conv",     "transposed", "maxpool",
+                                           "nearest",  "bilinear", "concat"};
   return kNames[static_cast<int>(op)];
 }
 

@@ -35,18 +35,26 @@ struct Settings {
 
   explicit Settings(const py::kwargs& given) {
     const std::pair<const char*, int*> fields[] = {
-        {"lo", &lo},                 {"hi", &hi},
-        {"in_zero", &in_zero},       {"out_zero", &out_zero},
-        {"wbits", &wbits},           {"abits", &abits},
-        {"in_stride", &in_stride},   {"in_offset", &in_offset},
-        {"out_stride", &out_stride}, {"out_offset", &out_offset},
-        {"out_height", &out_height}, {"out_width", &out_width},
-        {"logits", &logits},         {"threads", &threads},
+        {"lo", &lo},
+        {"hi", &hi},
+        {"in_zero", &in_zero},
+        {"out_zero", &out_zero},
+        {"wbits", &wbits},
+        {"abits", &abits},
+        {"in_stride", &in_stride},
+        {"in_offset", &in_offset},
+        {"out_stride", &out_stride},
+        {"out_offset", &out_offset},
+        {"out_height", &out_height},
+        {"out_width", &out_width},
+        {"logits", &logits},
+        {"threads", &threads},
         {"repeats", &repeats},
     };
     for (const auto& [key, value] : given) {
       const std::string name = py::str(key);
-      const auto* field = std::find_if(std::begin(fields), std::end(fields), [&](const auto& f) { return name == f.first; });
+      const auto* field =
+          std::find_if(std::begin(fields), std::end(fields), [&](const auto& f) { return name == f.first; });
       if (field == std::end(fields)) throw py::type_error("run_kernel has no setting \"" + name + "\".");
       *field->second = value.cast<int>();
     }
@@ -180,7 +188,8 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   job.lo = set.lo;
   job.hi = set.hi;
   Pool pool(set.threads);
-  const size_t bytes = conv_scratch_bytes(kernel, transposed ? 1 : side, job.in.channels, static_cast<int>(job.in.pixel), out);
+  const size_t bytes =
+      conv_scratch_bytes(kernel, transposed ? 1 : side, job.in.channels, static_cast<int>(job.in.pixel), out);
   std::vector<uint8_t> scratch(bytes + 64, kInputGarbage);
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
   const double seconds = fastest(set.repeats, [&] { run_conv(kernel, job, aligned, &pool); });

@@ -7,8 +7,8 @@ namespace unetq {
 
 namespace {
 
-// Weights of a panel of output channels should stay in the second-level cache while rows pass by, and be all there is of the
-// layer's weights in full width.
+// Weights of a panel of output channels should stay in the second-level cache while rows pass by, and be all there is
+// of the layer's weights in full width.
 constexpr size_t kPanelBytes = 512 * 1024;
 constexpr int kBlocksAtOnce = 4;  // kernels take up to 4 blocks in registers, so a panel has at least so many
 constexpr int kRowsPerTask = 4;
@@ -22,7 +22,7 @@ struct Panel {
   size_t block_bytes = 0;
 
   Panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
-    taps = taps_of(side, in_channels, in_pixel);
+    taps = taps_of(kernel.layout, side, in_channels, in_pixel);
     lanes = lanes_of(kernel.layout);
     block_bytes = unetq::block_bytes(kernel.layout, taps);
     const int all = (out_channels + lanes - 1) / lanes;
@@ -84,6 +84,7 @@ class Driver {
     source.channels = job_.in.channels;
     source.in_pixel = static_cast<int>(job_.in.pixel);
     source.in_zero = job_.in_zero;
+    source.isa = kernel_.isa;
     const int lanes = panel_.lanes;
     pool_.parallel_for((count + lanes - 1) / lanes, [&](int block) {
       const int from = block * lanes, n = std::min(lanes, count - from);

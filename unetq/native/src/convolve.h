@@ -14,8 +14,8 @@ struct View {
 };
 
 struct ConvJob {
-  View in, out;              // out.data is null for logits; its size counts anyway
-  float* logits = nullptr;   // planar [channels, height, width]
+  View in, out;             // out.data is null for logits; its size counts anyway
+  float* logits = nullptr;  // planar [channels, height, width]
   bool transposed = false;
   int side = 0;              // of the convolution; 2 for transposed
   int wbits = 0, abits = 0;  // of weights and input

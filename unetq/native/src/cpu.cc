@@ -63,7 +63,8 @@ Status choose_isa(Isa* isa) {
     }
     names += (names.empty() ? "" : ", ") + std::string(isa_name(one));
   }
-  const bool known = std::any_of(std::begin(kAll), std::end(kAll), [&](Isa one) { return isa_name(one) == std::string(forced); });
+  const bool known =
+      std::any_of(std::begin(kAll), std::end(kAll), [&](Isa one) { return isa_name(one) == std::string(forced); });
   return Status::fail("UNETQ_ISA is \"" + std::string(forced) + "\", " +
                       (known ? "but this CPU does not have it" : "which is no instruction set of unetq") +
                       "; use one of: " + names + ".");

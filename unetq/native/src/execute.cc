@@ -118,7 +118,8 @@ void Session::execute(size_t op, const float* image, float* logits) {
 
 void Session::fill_halo(const Buffer& buffer) {
   uint8_t* base = arena_ + buffer.offset;
-  const size_t band = static_cast<size_t>(buffer.halo) * buffer.row, side = static_cast<size_t>(buffer.halo) * buffer.pixel;
+  const size_t band = static_cast<size_t>(buffer.halo) * buffer.row,
+               side = static_cast<size_t>(buffer.halo) * buffer.pixel;
   std::memset(base, buffer.zero, band);
   uint8_t* row = base + band;
   for (int y = 0; y < buffer.height; ++y, row += buffer.row) {
@@ -206,7 +207,8 @@ double Session::macs(size_t op) const {
   const bool transposed = info.kind == OpKind::kTransposed;
   const int level = model_.tensors[transposed ? info.input_a : info.output].level;
   const double pixels = static_cast<double>(level_size(plan_.height, level)) * level_size(plan_.width, level);
-  return pixels * info.kernel * info.kernel * model_.tensors[info.input_a].channels * model_.tensors[info.output].channels;
+  return pixels * info.kernel * info.kernel * model_.tensors[info.input_a].channels *
+         model_.tensors[info.output].channels;
 }
 
 const char* Session::kernel_name(size_t op) const {

@@ -25,8 +25,8 @@ class Session {
   // Called after each operation with its index and seconds; tensor_codes() may be read meanwhile.
   using Observer = std::function<void(size_t op, double seconds)>;
 
-  // image: float32 [channels, height, width]; logits: float32 [out_channels(), height, width]. Calls from several threads
-  // wait for each other.
+  // image: float32 [channels, height, width]; logits: float32 [out_channels(), height, width]. Calls from several
+  // threads wait for each other.
   Status run(const float* image, ImageSize size, float* logits, const Observer& observer = nullptr);
 
   // Plans without running.

@@ -57,6 +57,8 @@ bool is_utf8(const uint8_t* p, size_t bytes) {
   return true;
 }
 
+size_t align_up(size_t value, uint64_t alignment) { return (value + alignment - 1) / alignment * alignment; }
+
 class Parser {
  public:
   Parser(const uint8_t* data, size_t size, GgufFile* file) : data_(data), size_(size), file_(*file) {}
@@ -113,7 +115,7 @@ class Parser {
     if (Status status = name(&key); !status.ok) return status;
     if (!take(&type)) return cut();
     if (at_ > kMaxMetadataBytes) return damaged("its keys take more than 16 MiB");
-    if (file_.metadata.count(key) != 0) return damaged("the key " + key + " stands there twice");
+    if (file_.metadata.count(key) != 0) return damaged("the key \"" + key + "\" stands there twice");
     Value value;
     Status status = type == kArray ? array(key, &value) : scalar(key, type, &value);
     if (!status.ok) return status;
@@ -158,12 +160,12 @@ class Parser {
       case kBool: {
         uint8_t raw = 0;
         if (!take(&raw)) return cut();
-        if (raw > 1) return damaged("the key " + key + " is neither true nor false");
+        if (raw > 1) return damaged("the key \"" + key + "\" is neither true nor false");
         *value = raw == 1;
         return Status::fine();
       }
       default:
-        return damaged("the key " + key + " has the unknown type " + std::to_string(type));
+        return damaged("the key \"" + key + "\" has the unknown type " + std::to_string(type));
     }
   }
 
@@ -177,7 +179,7 @@ class Parser {
       T raw = 0;
       take(&raw);
       if constexpr (std::is_same_v<T, uint64_t>) {
-        if (raw > static_cast<uint64_t>(INT64_MAX)) return damaged("a number of the key " + key + " is too large");
+        if (raw > static_cast<uint64_t>(INT64_MAX)) return damaged("a number of the key \"" + key + "\" is too large");
       }
       out.push_back(static_cast<W>(raw));
     }
@@ -213,7 +215,7 @@ class Parser {
       case kString:
         return strings(count, value);
       default:
-        return damaged("the key " + key + " is a list of the unknown type " + std::to_string(type));
+        return damaged("the key \"" + key + "\" is a list of the unknown type " + std::to_string(type));
     }
   }
 
@@ -246,16 +248,16 @@ class Parser {
     uint64_t elements = 0, offset = 0;
     if (Status status = name(&tensor.name); !status.ok) return status;
     if (!take(&dimensions)) return cut();
-    if (dimensions != 1) return damaged("the tensor " + tensor.name + " has not one dimension");
+    if (dimensions != 1) return damaged("the tensor \"" + tensor.name + "\" has not one dimension");
     if (!take(&elements) || !take(&type) || !take(&offset)) return cut();
     tensor.type = static_cast<GgufType>(type);
     if (tensor.type != GgufType::kF32 && tensor.type != GgufType::kI8) {
-      return damaged("the tensor " + tensor.name + " has the unknown type " + std::to_string(type));
+      return damaged("the tensor \"" + tensor.name + "\" has the unknown type " + std::to_string(type));
     }
     if (elements == 0 || elements > size_ / (tensor.type == GgufType::kF32 ? sizeof(float) : 1) || offset > size_) {
-      return damaged("the tensor " + tensor.name + " lies outside of it");
+      return damaged("the tensor \"" + tensor.name + "\" lies outside of it");
     }
-    if (offset % alignment != 0) return damaged("the tensor " + tensor.name + " is not aligned");
+    if (offset % alignment != 0) return damaged("the tensor \"" + tensor.name + "\" is not aligned");
     tensor.elements = elements;
     tensor.offset = offset;
     file_.tensors.push_back(std::move(tensor));
@@ -264,19 +266,21 @@ class Parser {
 
   // Offsets count from the first aligned byte behind the descriptions.
   Status place_tensors(uint64_t alignment) {
-    const size_t base = (at_ + alignment - 1) / alignment * alignment;
+    const size_t base = align_up(at_, alignment);
     std::vector<const GgufTensor*> order;
     std::set<std::string> names;
     for (GgufTensor& tensor : file_.tensors) {
       tensor.offset += base;
       if (tensor.offset > size_ || tensor.bytes() > size_ - tensor.offset) return cut();
-      if (!names.insert(tensor.name).second) return damaged("the tensor " + tensor.name + " stands there twice");
+      if (!names.insert(tensor.name).second) return damaged("the tensor \"" + tensor.name + "\" stands there twice");
       order.push_back(&tensor);
     }
     std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->offset < b->offset; });
+    // The writer fills up the last one too, and what is missing of that would otherwise go unnoticed.
+    if (!order.empty() && align_up(order.back()->offset + order.back()->bytes(), alignment) > size_) return cut();
     for (size_t i = 1; i < order.size(); ++i) {
       if (order[i]->offset - order[i - 1]->offset < order[i - 1]->bytes()) {
-        return damaged("the tensors " + order[i - 1]->name + " and " + order[i]->name + " overlap");
+        return damaged("the tensors \"" + order[i - 1]->name + "\" and \"" + order[i]->name + "\" overlap");
       }
     }
     return Status::fine();

@@ -41,8 +41,9 @@ Status read_file(const std::string& path, std::shared_ptr<const Bytes>* bytes, s
   std::error_code error;
   const std::filesystem::file_status kind = std::filesystem::status(path, error);
   if (!std::filesystem::exists(kind)) return Status::fail("There is no such model file; check the path.");
-  if (!std::filesystem::is_regular_file(kind))
+  if (!std::filesystem::is_regular_file(kind)) {
     return Status::fail("This is not a file; give the path of a model file.");
+  }
   const uintmax_t length = std::filesystem::file_size(path, error);
   std::ifstream stream(path, std::ios::binary);
   if (error || !stream) return Status::fail("The model file cannot be read; check its permissions.");
@@ -51,8 +52,9 @@ Status read_file(const std::string& path, std::shared_ptr<const Bytes>* bytes, s
   stream.read(header, sizeof(header));
   const size_t got = static_cast<size_t>(stream.gcount());
   if (Status status = check_gguf_header(reinterpret_cast<const uint8_t*>(header), got); !status.ok) return status;
-  if (length < got || length > kMaxFileBytes)
+  if (length < got || length > kMaxFileBytes) {
     return Status::fail("The model file is larger than 4 GiB; export a smaller network.");
+  }
   auto made = std::make_shared<Bytes>(static_cast<size_t>(length));
   std::memcpy(made->data, header, got);
   const std::streamsize rest = static_cast<std::streamsize>(length - got);

@@ -53,7 +53,7 @@ struct RawTensor {
   bool is_float = false;  // F32, else I8
 };
 
-struct Bytes;  // the mapped or copied file (model.cc)
+struct Bytes;  // the file in memory (model.cc)
 
 // Promises: indices in range, each tensor made before it is read, shapes and levels fit each other, one quantizer (kind, bits)
 // on both sides of a concatenation, accumulators below 2^31 by the layer's own bits and fan-in, ternary codes never -2,
@@ -74,7 +74,7 @@ struct Status {
   static Status fail(std::string message) { return {false, std::move(message)}; }
 };
 
-// Maps and verifies a file. On failure `model` is untouched.
+// Reads and verifies a file. On failure `model` is untouched.
 Status open_model(const std::string& path, bool verify_hash, Model* model);
 // The same for a copy in memory (fuzzer, tests).
 Status open_model_bytes(const uint8_t* data, size_t size, bool verify_hash, Model* model);

@@ -6,8 +6,8 @@ namespace unetq {
 
 namespace {
 
-// A layer follows the one before within microseconds: looking for it that long is cheaper than sleeping and being woken.
-// Longer would only take the core from others.
+// A layer follows the one before within microseconds: looking for it that long is cheaper than sleeping and being
+// woken. Longer would only take the core from others.
 constexpr int kSpins = 200;
 
 inline void pause() {

@@ -32,7 +32,8 @@ class Planner {
     }
     find_lifetimes();
     assign_offsets();
-    if (plan_.arena_bytes > kMaxArena) return Status::fail(size_text() + " needs more memory than there is; use tiles.");
+    if (plan_.arena_bytes > kMaxArena)
+      return Status::fail(size_text() + " needs more memory than there is; use tiles.");
     return Status::fine();
   }
 
@@ -50,7 +51,9 @@ class Planner {
       const bool to_float = model_.tensors[op.output].kind == TensorKind::kFloat;
       const bool weighted = op.kind == OpKind::kConv || op.kind == OpKind::kTransposed;
       if (from_float != (op.kind == OpKind::kQuantize) || to_float != (i == last) || (to_float && !weighted)) {
-        return Status::fail("Layer " + op.name + " has a float input or output inside the network, which this runtime cannot do; export a quantized model.");
+        return Status::fail(
+            "Layer " + op.name +
+            " has a float input or output inside the network, which this runtime cannot do; export a quantized model.");
       }
     }
     return last >= 0 ? Status::fine() : Status::fail("The model has no layers; export it again.");
@@ -119,11 +122,12 @@ class Planner {
       demand.abits = in.bits;
     }
     step.kernel = select_kernel(demand, isa_);
-    if (step.kernel == nullptr) return Status::fail("Layer " + op.name + " has no kernel in this runtime; update unetq.");
+    if (step.kernel == nullptr)
+      return Status::fail("Layer " + op.name + " has no kernel in this runtime; update unetq.");
     if (step.kernel->conv != nullptr) {
       const int in_pixel = static_cast<int>(plan_.buffers[plan_.tensors[op.input_a].buffer].pixel);
-      const size_t bytes = conv_scratch_bytes(*step.kernel, op.kind == OpKind::kConv ? op.kernel : 1, in.channels, in_pixel,
-                                              demand.out_channels);
+      const size_t bytes = conv_scratch_bytes(*step.kernel, op.kind == OpKind::kConv ? op.kernel : 1, in.channels,
+                                              in_pixel, demand.out_channels);
       plan_.scratch_bytes = std::max(plan_.scratch_bytes, bytes);
     }
     return Status::fine();

@@ -26,8 +26,8 @@ struct Placement {
 };
 
 struct Step {
-  const Kernel* kernel = nullptr;  // null: a concatenation whose parts are already in place
-  std::vector<int> births;         // buffers that get their halo here
+  const Kernel* kernel = nullptr;   // null: a concatenation whose parts are already in place
+  std::vector<int> births;          // buffers that get their halo here
   bool copies[2] = {false, false};  // concatenation: which inputs have to be copied
 };
 

@@ -51,9 +51,8 @@ void Sha256::update(const void* data, size_t bytes) {
 
 std::string Sha256::hex() {
   const uint64_t bits = total_ * 8;
-  const uint8_t one = 0x80, zero = 0;
-  update(&one, 1);
-  while (filled_ != 56) update(&zero, 1);
+  const uint8_t padding[64] = {0x80};
+  update(padding, (filled_ < 56 ? 56 : 120) - filled_);
   uint8_t length[8];
   for (int i = 0; i < 8; ++i) length[i] = static_cast<uint8_t>(bits >> (56 - 8 * i));
   update(length, sizeof(length));

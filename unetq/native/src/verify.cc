@@ -68,7 +68,7 @@ Status wrong(const std::string& what) { return Status::fail(what + "; export the
 
 // Names stand in messages, in C strings and in names of tensors of the file.
 bool is_plain(const std::string& name) {
-  return !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), [](char c) {
+  return !name.empty() && name.size() <= 128 && name.back() != '.' && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '-' || c == '/';
   });
@@ -99,8 +99,9 @@ class Verifier {
     const std::string* architecture = nullptr;
     const uint64_t* version = nullptr;
     if (Status status = get("general.architecture", &architecture); !status.ok) return status;
-    if (*architecture != "unetq")
+    if (*architecture != "unetq") {
       return Status::fail("This GGUF file holds no unetq model; use a file that `unetq export` has written.");
+    }
     if (Status status = get("unetq.schema_version", &version); !status.ok) return status;
     if (*version > kSchemaVersion) {
       return Status::fail("The model file has schema version " + std::to_string(*version) +
@@ -134,18 +135,23 @@ class Verifier {
     for (size_t i = 0; i < count; ++i) {
       Tensor tensor;
       tensor.name = (*names)[i];
-      if (!is_plain(tensor.name) || !seen.insert(tensor.name).second)
+      if (!is_plain(tensor.name) || !seen.insert(tensor.name).second) {
         return wrong("A tensor's name is not plain, or used twice");
+      }
       const std::string what = "Tensor " + tensor.name;
-      if ((*channels)[i] < 1 || (*channels)[i] > kMaxChannels)
+      if ((*channels)[i] < 1 || (*channels)[i] > kMaxChannels) {
         return wrong(what + " has " + std::to_string((*channels)[i]) + " channels");
-      if ((*levels)[i] < 0 || (*levels)[i] > kMaxLevel)
+      }
+      if ((*levels)[i] < 0 || (*levels)[i] > kMaxLevel) {
         return wrong(what + " has level " + std::to_string((*levels)[i]));
+      }
       if (!find(tensor_kinds(), (*kinds)[i], &tensor.kind)) return wrong(what + " is of an unknown kind");
-      if (!bits_fit(tensor.kind, (*bits)[i]))
+      if (!bits_fit(tensor.kind, (*bits)[i])) {
         return wrong(what + " has codes of " + std::to_string((*bits)[i]) + " bits");
-      if (!((*steps)[i] > 0 && (*steps)[i] <= static_cast<double>(FLT_MAX)))
+      }
+      if (!((*steps)[i] > 0 && (*steps)[i] <= static_cast<double>(FLT_MAX))) {
         return wrong(what + " has no positive, finite step");
+      }
       tensor.channels = static_cast<int>((*channels)[i]);
       tensor.level = static_cast<int>((*levels)[i]);
       tensor.bits = static_cast<int>((*bits)[i]);
@@ -169,8 +175,9 @@ class Verifier {
     if (Status status = get(prefix + "name", &names); !status.ok) return status;
     const size_t count = names->size();
     // Each makes one tensor, and only the image is made by none.
-    if (count != model_.tensors.size() - 1)
+    if (count != model_.tensors.size() - 1) {
       return wrong("The network has a tensor that no layer makes, or makes twice");
+    }
     if (Status status = column(prefix + "kind", count, &kinds); !status.ok) return status;
     if (Status status = column(prefix + "weights", count, &weights); !status.ok) return status;
     const char* const keys[5] = {"input_a", "input_b", "output", "kernel", "wbits"};
@@ -183,16 +190,19 @@ class Verifier {
     for (size_t i = 0; i < count; ++i) {
       Op op;
       op.name = (*names)[i];
-      if (!is_plain(op.name) || !seen.insert(op.name).second)
+      if (!is_plain(op.name) || !seen.insert(op.name).second) {
         return wrong("A layer's name is not plain, or used twice");
+      }
       if (!find(op_kinds(), (*kinds)[i], &op.kind)) return wrong("Layer " + op.name + " is of an unknown kind");
-      if (!find(weight_kinds(), (*weights)[i], &op.weights))
+      if (!find(weight_kinds(), (*weights)[i], &op.weights)) {
         return wrong("Layer " + op.name + " has weights of an unknown kind");
+      }
       int* const fields[5] = {&op.input_a, &op.input_b, &op.output, &op.kernel, &op.wbits};
       for (size_t k = 0; k < 5; ++k) {
         const int64_t value = (*numbers[k])[i];
-        if (value < -1 || value > static_cast<int64_t>(kMaxOps))
+        if (value < -1 || value > static_cast<int64_t>(kMaxOps)) {
           return wrong("Layer " + op.name + " has a wrong " + keys[k]);
+        }
         *fields[k] = static_cast<int>(value);
       }
       if (Status status = check(&op); !status.ok) return status;
@@ -269,8 +279,9 @@ class Verifier {
     }
     if (!shapes_fit(*op)) return wrong(what + " has an output whose channels or level do not follow from its input");
     if (weighted) return weights(op);
-    if (op->kernel != 0 || op->wbits != 0 || op->weights != WeightKind::kNone)
+    if (op->kernel != 0 || op->wbits != 0 || op->weights != WeightKind::kNone) {
       return wrong(what + " has weights, but no use for them");
+    }
     if (op->kind == OpKind::kQuantize) return floats(op->name + ".m", 1, &op->m);
     return copies(*op) ? Status::fine() : wrong(what + " copies codes, so its inputs and output need one quantizer");
   }
@@ -328,9 +339,10 @@ class Verifier {
         fit = op->wbits == 1;
         break;
     }
-    if (!fit)
+    if (!fit) {
       return wrong(what + " has weight codes of " + std::to_string(op->wbits) +
                    " bits, which its kind of weights cannot have");
+    }
     // A transposed convolution of stride 2 adds up one tap a pixel. Kernels add stored bytes (code + zero) and start
     // from the compensation for zero, so that is what must fit, not only the sum itself.
     const int64_t taps = op->kind == OpKind::kTransposed ? 1 : int64_t{op->kernel} * op->kernel;
@@ -353,8 +365,9 @@ class Verifier {
     }
     op->packed = found->second.data;
     op->packed_bytes = found->second.bytes;
-    if (bits % 8 != 0 && op->packed[op->packed_bytes - 1] >> (bits % 8) != 0)
+    if (bits % 8 != 0 && op->packed[op->packed_bytes - 1] >> (bits % 8) != 0) {
       return wrong("The tensor " + name + " has bits behind its end");
+    }
     if (op->weights == WeightKind::kTernary) {
       // Four codes a byte; -2 is a high bit without its low bit.
       uint32_t bad = 0;

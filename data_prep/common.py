@@ -1,0 +1,153 @@
+"""What all data sets share: the prepared folder (nnU-Net v2 raw format), its splits, the content-hashed cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from unetq.errors import UserError
+from unetq.files import make_folder
+
+__all__ = ["Description", "block_splits", "cached", "files_hash", "is_prepared", "make_prepared", "write_case"]
+
+Splits = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What dataset.json says of a data set.
+
+    Attributes:
+        dataset: its name here (em).
+        channels: names of the image channels.
+        labels: names of the labels 1, 2, ...
+        snomed: label name -> SNOMED CT code, where there is one.
+        source: where it comes from, with the licence.
+        hash: content hash of the files that it was made of.
+    """
+
+    dataset: str
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    source: str
+    hash: str
+    snomed: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_prepared(folder: Path) -> bool:
+    """True for a folder in the nnU-Net raw format with splits."""
+    return (folder / "dataset.json").is_file() and (folder / "splits_final.json").is_file()
+
+
+def write_case(folder: Path, name: str, image: NDArray[Any], label: NDArray[np.uint8], spacing_um: Sequence[float]) -> None:
+    """Writes one case as NIfTI.
+
+    Args:
+        folder: prepared folder being made.
+        name: of the case.
+        image, label: (Z, Y, X).
+        spacing_um: (x, y, z) in microns, as the header has it.
+    """
+    affine = np.diag([*spacing_um, 1.0])
+    for array, path in (
+        (image, folder / "imagesTr" / f"{name}_0000.nii.gz"),
+        (label, folder / "labelsTr" / f"{name}.nii.gz"),
+    ):
+        picture = nib.Nifti1Image(array.T, affine)
+        picture.header.set_xyzt_units("micron")
+        nib.save(picture, path)
+
+
+def make_prepared(out: Path, about: Description, splits: Splits, write_cases: Callable[[Path], None]) -> None:
+    """Makes a prepared folder, whole or not at all: in a temporary folder beside it that is renamed at the end.
+
+    Where another process made the same folder in the meantime, that one is used.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    make_folder(out.parent)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"Cannot write into {out.parent}: {error.strerror}.") from error
+    try:
+        for name in ("imagesTr", "labelsTr"):
+            (temporary / name).mkdir()
+        write_cases(temporary)
+        _write_json(temporary / "splits_final.json", [splits])
+        _write_json(temporary / "dataset.json", _dataset_json(about, splits))
+        temporary.chmod(0o755)
+        temporary.rename(out)
+    except OSError as error:
+        if not is_prepared(out):
+            raise UserError(f"Cannot write {out}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cached(name: str) -> Path:
+    """Where prepared data of raw files goes: the user's cache, because the folder of the raw files is not ours to write to."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "unetq" / name
+
+
+def files_hash(paths: Iterable[Path], version: int) -> str:
+    """SHA-256 of names and contents of the raw files and of the version of the preparation.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    total = hashlib.sha256(f"unetq {version}".encode())
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+        total.update(path.name.encode() + b"\0" + digest)
+    return total.hexdigest()
+
+
+def block_splits(names: Sequence[str], val: float = 0.15, test: float = 0.2) -> Splits:
+    """Contiguous blocks train | guard | val | guard | test of a stack whose neighbours are nearly equal.
+
+    A guard slice is in no split, so that no slice has its twin on the other side.
+
+    >>> {split: len(block) for split, block in block_splits([str(i) for i in range(30)]).items()}
+    {'train': 17, 'val': 5, 'test': 6}
+    """
+    n_test, n_val = max(1, round(test * len(names))), max(1, int(val * len(names) + 0.5))
+    first_test = len(names) - n_test
+    first_val = first_test - 1 - n_val
+    return {
+        "train": list(names[: first_val - 1]),
+        "val": list(names[first_val : first_test - 1]),
+        "test": list(names[first_test:]),
+    }
+
+
+def _dataset_json(about: Description, splits: Splits) -> dict[str, Any]:
+    return {
+        "name": about.dataset,
+        "channel_names": {str(i): name for i, name in enumerate(about.channels)},
+        "labels": {"background": 0, **{name: i for i, name in enumerate(about.labels, 1)}},
+        "numTraining": sum(map(len, splits.values())),
+        "file_ending": ".nii.gz",
+        "unetq": {"dataset": about.dataset, "hash": about.hash, "snomed": dict(about.snomed), "source": about.source},
+    }
+
+
+def _write_json(path: Path, values: Any) -> None:
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,123 @@
+"""Opening studies, truths and models; masks as files; starting the server."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.app.made import Made, make
+from unetq.app.inference import Result, Results, segment
+from unetq.app.launch import ADDRESS, command, launch
+from unetq.app.main import about, folders
+from unetq.app.study import find_models, mask_file, model_name, open_study, open_truth, with_upload
+from unetq.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("study"))
+
+
+def test_upload_is_the_same_study_as_the_path(made: Made) -> None:
+    for path in (made.nifti, made.tiff, made.png):
+        opened, uploaded = open_study(path), with_upload(f"../x/{path.name}", path.read_bytes())
+        assert uploaded.hash == opened.hash
+        assert uploaded.name == opened.name == path.name
+        assert np.array_equal(opened.volume.array, made.image[: opened.depth])
+
+
+def test_hash_follows_pixels_and_geometry(made: Made) -> None:
+    nifti, tiff = open_study(made.nifti), open_study(made.tiff)
+    assert nifti.hash != tiff.hash, "the same pixels with another spacing"
+    assert nifti.hash == open_study(made.nifti, "another name").hash
+
+
+def test_bad_upload_names_the_upload(made: Made) -> None:
+    with pytest.raises(UserError, match=r"scan\.tif") as caught:
+        with_upload("scan.tif", b"no image")
+    assert "upload.tif" not in str(caught.value)
+    with pytest.raises(UserError):
+        with_upload("scan.exe;rm", b"")
+
+
+@pytest.mark.parametrize("which", ["nifti", "tiff", "png"])
+def test_mask_comes_in_the_format_and_geometry_of_the_study(which: str, made: Made, tmp_path: Path) -> None:
+    study = open_study(getattr(made, which))
+    mask = made.labels[: study.depth]
+    name, content = mask_file(mask, study)
+    assert name == f"study-mask{'.nii.gz' if which == 'nifti' else getattr(made, which).suffix}"
+    (tmp_path / name).write_bytes(content)
+    again = open_study(tmp_path / name)
+    assert again.volume.spacing == pytest.approx(study.volume.spacing)
+    assert np.array_equal(open_truth(again, study), mask)
+
+
+def test_truth_of_0_and_255_is_0_and_1(made: Made) -> None:
+    study = open_study(made.tiff)
+    assert np.array_equal(open_truth(open_study(made.truth_255), study), made.labels)
+    with pytest.raises(UserError, match="open the mask of this study"):
+        open_truth(open_study(made.png), study)
+
+
+def test_models_are_found_in_runs_and_by_name(made: Made, tmp_path: Path) -> None:
+    first, second = made.models
+    assert find_models([made.runs]) == [second, first]
+    assert find_models([first, made.runs, tmp_path / "none"]) == [first, second]
+    assert model_name(first, made.models) == "W4A6"
+    twin = tmp_path / "W4A6/model.gguf"
+    assert model_name(first, [first, twin]) == str(first)
+    assert model_name(Path("a/cells.gguf")) == "cells"
+
+
+def test_a_pair_is_segmented_once_until_the_file_changes(made: Made, tmp_path: Path) -> None:
+    study, results, shares = open_study(made.nifti), Results(), []
+    model = tmp_path / "model.gguf"
+    model.write_bytes(made.models[0].read_bytes())
+    first = segment(model, study, results, shares.append)
+    assert shares[-1] == 1.0 and shares == sorted(shares) and len(shares) == study.depth
+    assert segment(model, study, results) is first
+    assert results.get(open_study(made.tiff), model) is None
+    model.write_bytes(made.models[1].read_bytes())
+    assert results.get(study, model) is None
+    assert segment(model, study, results) is not first
+    model.unlink()
+    with pytest.raises(UserError, match="gone"):
+        results.get(study, model)
+
+
+def test_old_results_make_room(made: Made) -> None:
+    results, path = Results(limit=25), made.models[0]
+    for name in "abc":
+        mask = np.zeros((1, 1, 10), np.uint8)
+        results.put(path, Result((name, "model"), mask, 0.1, 1, {}, 1, "scalar"))
+    assert list(results._kept) == [("b", "model"), ("c", "model")]
+
+
+def test_about_in_words(made: Made) -> None:
+    assert about(open_study(made.nifti)) == "96 x 96, 3 slices, 50 x 4 x 4 nm, uint8"
+    assert folders(["--models", "a", "--models", "b", "--other"]) == ["a", "b"]
+
+
+def test_command_keeps_to_this_machine(tmp_path: Path) -> None:
+    words = command([tmp_path], 8600)
+    options = dict(zip(words[5::2], words[6::2]))
+    assert options["--server.address"] == ADDRESS == "127.0.0.1"
+    assert options["--browser.gatherUsageStats"] == "false"
+    assert options["--server.headless"] == "true"
+    assert options["--server.fileWatcherType"] == "none"
+    assert words[-3:] == ["--", "--models", str(tmp_path)]
+
+
+def test_launch_refuses(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no folder"):
+        launch([tmp_path / "none"])
+    with socket.socket() as taken:
+        taken.bind((ADDRESS, 0))
+        taken.listen()
+        with pytest.raises(UserError, match="--port"):
+            launch([tmp_path], taken.getsockname()[1])
+    with pytest.raises(UserError, match="--port"):
+        launch([tmp_path], 70_000)

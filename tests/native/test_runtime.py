@@ -1,0 +1,189 @@
+"""Whole networks: every tensor of the native runtime equals the numpy reference, for every width, ISA and thread count."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.models import random_graph, write
+from unetq import _native
+from unetq.graph import Graph
+from unetq.runtime.reference import run_reference
+from unetq.spec import NetSpec, QuantSpec
+
+ISAS = _native.isas()
+UPSAMPLINGS = ["nearest", "bilinear", "transposed"]
+
+
+def picture(channels: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(0, 1.5, (channels, *size)).astype(np.float32)
+
+
+class Net:
+    """A made-up network, its file and the reference's tensors for one image."""
+
+    def __init__(self, folder: Path, net: NetSpec, size: tuple[int, int], seed: int = 0) -> None:
+        self.graph: Graph = random_graph(net, seed)
+        self.path = folder / "model.gguf"
+        write(self.graph, self.path)
+        self.image = picture(net.in_channels, size, seed)
+        self.want = run_reference(self.graph, self.image)
+
+    def check(self, threads: int = 1) -> None:
+        got = _native.Model(str(self.path), threads).dump(self.image)
+        assert set(got) == {name for name in self.graph.tensors if name != "image"}
+        for name, value in got.items():
+            np.testing.assert_array_equal(value, self.want[name], name)
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("UNETQ_ISA", request.param)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("wbits", range(1, 9))
+def test_every_pair_of_widths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wbits: int) -> None:
+    for abits in range(1, 9):
+        net = NetSpec(
+            base=5, depth=1, cap=9, upsampling=UPSAMPLINGS[abits % 3], quant=QuantSpec.of("fixed", wbits, abits)
+        )
+        case = Net(tmp_path, net, (9, 7), seed=8 * wbits + abits)
+        for name in ISAS:
+            monkeypatch.setenv("UNETQ_ISA", name)
+            case.check(threads=1 + abits % 4)
+
+
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+@pytest.mark.parametrize("scheme", ["fixed", "ternarynet", "binary"])
+def test_schemes_and_upsampling(tmp_path: Path, isa: str, scheme: str, upsampling: Any) -> None:
+    net = NetSpec(base=16, depth=3, cap=48, upsampling=upsampling, quant=QuantSpec.of(scheme))
+    Net(tmp_path, net, (37, 50)).check(threads=2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (17, 1), (5, 33), (24, 24), (31, 65)])
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+def test_sizes(tmp_path: Path, isa: str, upsampling: Any, size: tuple[int, int]) -> None:
+    Net(tmp_path, NetSpec(base=8, depth=2, cap=20, upsampling=upsampling), size).check()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        NetSpec(in_channels=3, out_channels=4, base=6, depth=2, cap=30),
+        NetSpec(in_channels=2, out_channels=5, base=16, depth=1, last_kernel=1),
+        NetSpec(in_channels=5, out_channels=19, base=64, depth=1, cap=80, upsampling="transposed"),
+        NetSpec(base=32, depth=2, quant=QuantSpec.of("lsq", 8, 8)),
+        NetSpec(
+            base=16, depth=2, quant=QuantSpec.of("ternary", abits=4), layers={"mid.conv1": QuantSpec.of("fixed", 8, 8)}
+        ),
+        NetSpec(base=1, depth=1, cap=1),
+    ],
+)
+def test_shapes(tmp_path: Path, isa: str, net: NetSpec) -> None:
+    Net(tmp_path, net, (21, 26)).check(threads=3)
+
+
+def test_threads_do_not_change_the_result(tmp_path: Path, isa: str) -> None:
+    case = Net(tmp_path, NetSpec(base=8, depth=2), (45, 38))
+    for threads in (1, 2, 3, 4):
+        case.check(threads)
+
+
+def test_one_model_serves_images_of_changing_size(tmp_path: Path) -> None:
+    case = Net(tmp_path, NetSpec(base=8, depth=2), (30, 20))
+    model = _native.Model(str(case.path), 2)
+    for size in ((30, 20), (7, 9), (64, 31), (30, 20)):
+        image = picture(1, size)
+        np.testing.assert_array_equal(model.run(image), run_reference(case.graph, image)["head"])
+
+
+def test_one_model_in_two_threads(tmp_path: Path) -> None:
+    case = Net(tmp_path, NetSpec(base=8, depth=2), (33, 40))
+    model = _native.Model(str(case.path), 2)
+    images = [picture(1, (33, 40), 1), picture(1, (26, 18), 2)]
+    wanted = [run_reference(case.graph, image)["head"] for image in images]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        wrong.extend(i for _ in range(50) if not np.array_equal(model.run(images[i]), wanted[i]))
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert wrong == []
+
+
+def test_profile_and_plan(tmp_path: Path) -> None:
+    case = Net(tmp_path, NetSpec(base=16, depth=2), (32, 32))
+    model = _native.Model(str(case.path), 1)
+    rows = model.profile(case.image)
+    assert [row["name"] for row in rows] == [op.name for op in case.graph.ops]
+    assert all(row["ms"] >= 0 for row in rows)
+    table = {row["name"] for row in _native.kernels()}
+    assert {row["kernel"] for row in rows if row["op"] != "concat"} <= table
+    # Producers write into the concatenation: nothing is copied.
+    assert {row["kernel"] for row in rows if row["op"] == "concat"} == {"in_place"}
+    assert next(row["macs"] for row in rows if row["name"] == "enc0.conv1") == 32 * 32 * 9 * 16
+    plan = model.plan(512, 512)
+    assert plan["arena_bytes"] > 0 and 0 < plan["scratch_bytes"] < 2**21 and plan["weights_bytes"] > 0
+
+
+def test_arena_holds_little_more_than_what_is_alive_at_once(tmp_path: Path) -> None:
+    from unetq.cost import net_cost
+
+    case = Net(tmp_path, NetSpec(base=16, depth=3), (16, 16))
+    alive = net_cost(case.graph, (512, 512)).peak_activation_bytes
+    # The image and the logits are the caller's; halos and what kernels read beyond the end are ours.
+    assert _native.Model(str(case.path), 1).plan(512, 512)["arena_bytes"] < 1.1 * alive
+
+
+def test_isa_is_what_the_environment_says(tmp_path: Path, isa: str) -> None:
+    case = Net(tmp_path, NetSpec(base=4, depth=1), (8, 8))
+    model = _native.Model(str(case.path), 1)
+    assert model.isa == isa
+    order = ISAS.index(isa)
+    used = {row["kernel"] for row in model.profile(case.image)} - {"in_place"}
+    assert all(ISAS.index(row["isa"]) <= order for row in _native.kernels() if row["name"] in used)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("sse9", 'UNETQ_ISA is "sse9", which is no instruction set of unetq; use one of: scalar'), ("AVX2", "UNETQ_ISA")],
+)
+def test_unknown_isa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
+    case = Net(tmp_path, NetSpec(base=4, depth=1), (8, 8))
+    monkeypatch.setenv("UNETQ_ISA", value)
+    with pytest.raises(ValueError, match=message):
+        _native.Model(str(case.path))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((2, 8, 8), np.float32), "has 2 channels, but the model wants 1"),
+        (np.zeros((8, 8), np.float32), "three axes"),
+        (np.zeros((1, 0, 8), np.float32), "empty"),
+        (np.full((1, 8, 8), np.nan, np.float32), "not finite"),
+        (np.full((1, 8, 8), -np.inf, np.float32), "not finite"),
+        (np.broadcast_to(np.float32(0), (1, 1, 2**21)), "1048576"),
+    ],
+)
+def test_bad_images(tmp_path: Path, image: NDArray[np.float32], message: str) -> None:
+    case = Net(tmp_path, NetSpec(base=4, depth=1), (8, 8))
+    with pytest.raises(ValueError, match=message):
+        _native.Model(str(case.path), 1).run(image)
+
+
+def test_bad_thread_count(tmp_path: Path) -> None:
+    case = Net(tmp_path, NetSpec(base=4, depth=1), (8, 8))
+    for threads in (-1, 1000):
+        with pytest.raises(ValueError, match="threads is"):
+            _native.Model(str(case.path), threads)

@@ -1,0 +1,92 @@
+"""Rounding and clipping with straight-through gradients: the arithmetic that all quantizers share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["fake_quantize", "least_squares_exponent", "round_through", "scale_gradient"]
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """One function in place of a chain of five: saves one tensor and two thirds of the time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, lo: int, hi: int) -> Tensor:
+        scaled = x / step
+        ctx.save_for_backward(scaled, step)
+        ctx.bounds = lo, hi
+        return scaled.round().clamp_(lo, hi).mul_(step)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        scaled, step = ctx.saved_tensors
+        lo, hi = ctx.bounds
+        inside = (scaled >= lo) & (scaled <= hi)
+        grad_x = grad * inside
+        grad_step = None
+        if ctx.needs_input_grad[1]:
+            # inside: round(v/s) - v/s; below: lo; above: hi
+            slope = scaled.round().clamp_(lo, hi).sub_(scaled * inside).mul_(grad)
+            grad_step = slope.sum_to_size(step.shape) if step.ndim else slope.sum()
+        return grad_x, grad_step, None, None
+
+
+def round_through(x: Tensor) -> Tensor:
+    """round(x), half to even; the gradient passes unchanged (straight-through estimator)."""
+    result: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+def fake_quantize(x: Tensor, step: Tensor, lo: int, hi: int) -> Tensor:
+    """step * clamp(round(x / step), lo, hi), with the gradients of LSQ (arXiv 1902.08153).
+
+    d/dx = 1 inside [lo, hi] steps, 0 outside; d/dstep = round(x/step) - x/step inside, lo below, hi above.
+
+    Args:
+        x: any shape.
+        step: above 0; a scalar, or of a shape that broadcasts to x (one step an output channel).
+        lo, hi: lowest and highest code.
+    """
+    result: Tensor = _FakeQuantize.apply(x, step, lo, hi)  # type: ignore[no-untyped-call]
+    return result
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """x, with its gradient times `scale` (LSQ's 1 / sqrt(N Qp))."""
+    return x * scale + (x * (1.0 - scale)).detach()
+
+
+def least_squares_exponent(rows: Tensor, lo: int, hi: int) -> Tensor:
+    """The power of two, by row, whose quantization of the row has the least squared error.
+
+    Args:
+        rows: float (R, n).
+        lo, hi: lowest and highest code.
+
+    Returns:
+        Whole exponents e, float (R,): step = 2**e, fraction bits = -e. A row of zeros gets 0.
+    """
+    largest = rows.abs().amax(1)
+    # At the top exponent nothing is clipped; each one below halves the step and clips more.
+    top = torch.ceil(torch.log2(largest.clamp_min(1e-30) / max(-lo, hi)))
+    best, least = torch.zeros_like(top), torch.full_like(top, torch.inf)
+    for below in range(8):
+        exponent = top - below
+        step = torch.exp2(exponent)[:, None]
+        error = (rows - (rows / step).round().clamp(lo, hi) * step).square().sum(1)
+        better = error < least
+        best, least = torch.where(better, exponent, best), torch.where(better, error, least)
+    return torch.where(largest > 0, best, torch.zeros_like(best))

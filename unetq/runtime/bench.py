@@ -1,0 +1,118 @@
+"""Latency and peak memory of a model file on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetq.errors import UserError
+from unetq.runtime.memory import peak_rss_bytes
+from unetq.runtime.model import Model, open_model
+
+__all__ = ["bench", "parse_size"]
+
+WARMUP = 3
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of a size like 512x512.
+
+    Raises:
+        UserError: not of that form, or a side of 0.
+
+    >>> parse_size("480x640")
+    (480, 640)
+    """
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    if not match or 0 in (size := (int(match[1]), int(match[2]))):
+        raise UserError(f'The size "{text}" is not height x width in pixels, like 512x512.')
+    return size
+
+
+def bench(path: Path, size: tuple[int, int], threads: int = 1, repeats: int = 15) -> dict[str, Any]:
+    """Times a model in a fresh process, so that peak memory is that of one study and nothing else.
+
+    Args:
+        path: model file.
+        size: (height, width) of the image in pixels.
+        threads: threads of a run; 0 = the physical cores.
+        repeats: timed runs after the warm-up.
+
+    Returns:
+        {isa, threads, size, ms_median, ms_min, ms_p90, repeats, peak_rss_bytes, gmacs,
+        layers: [{name, op, kernel, ms, gmacs}]}; gmacs are 10^9 multiply-accumulates per second.
+
+    Raises:
+        UserError: the file is no model, or the image does not fit into memory.
+    """
+    open_model(path, threads)  # its sentence, if there is one, from this process
+    command = [sys.executable, "-m", "unetq.runtime.bench", str(path), *map(str, (*size, threads, repeats))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UserError(f"Timing {path} failed: {(done.stderr.strip() or 'the process was killed').splitlines()[-1]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) -> dict[str, Any]:
+    model = open_model(path, threads)
+    channels = model.channels
+    image = np.random.default_rng(0).standard_normal((channels, *size), dtype=np.float32)
+    for _ in range(WARMUP):
+        model.run(image)
+    times = []
+    for _ in range(repeats):
+        start = perf_counter()
+        model.run(image)
+        times.append((perf_counter() - start) * 1e3)
+    peak = peak_rss_bytes()  # before the profile, which is no part of a run
+    layers = _layers(model, image, min(repeats, 9))
+    median = statistics.median(times)
+    return {
+        "isa": model.isa,
+        "threads": model.threads,
+        "size": f"{size[0]}x{size[1]}",
+        "ms_median": median,
+        "ms_min": min(times),
+        "ms_p90": float(np.percentile(times, 90)),
+        "repeats": repeats,
+        "peak_rss_bytes": peak,
+        "gmacs": sum(layer["macs"] for layer in layers) / median / 1e6,
+        "layers": [{key: layer[key] for key in ("name", "op", "kernel", "ms", "gmacs")} for layer in layers],
+    }
+
+
+def _layers(model: Model, image: NDArray[np.float32], repeats: int) -> list[dict[str, Any]]:
+    """Median milliseconds of each operation over some runs."""
+    times = defaultdict(list)
+    for _ in range(repeats):
+        rows = model.profile(image)
+        for row in rows:
+            times[row["name"]].append(row["ms"])
+    for row in rows:
+        row["ms"] = statistics.median(times[row["name"]])
+        row["gmacs"] = row["macs"] / row["ms"] / 1e6 if row["ms"] else 0.0
+    return rows
+
+
+def _main() -> None:
+    path, *numbers = sys.argv[1:]
+    height, width, threads, repeats = map(int, numbers)
+    try:
+        sys.stdout.write(json.dumps(_time_here(Path(path), (height, width), threads, repeats)))
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _main()
