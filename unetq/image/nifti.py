@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import warnings
 import zlib
+from collections.abc import Callable
 from io import IOBase
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.nifti2 import Nifti2Image
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from unetq.errors import UserError
@@ -24,9 +27,11 @@ __all__ = ["read_nifti", "write_nifti"]
 # Spatial unit of xyzt_units -> mm; a file that names none means mm.
 MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 CHUNK = 1 << 20
+NIFTI_2 = 540  # length of its header; 348 in NIfTI-1
 BROKEN = (
     ImageFileError,
     HeaderDataError,
+    WrapStructError,
     EOFError,
     OSError,
     ValueError,
@@ -45,7 +50,11 @@ def read_nifti(path: Path) -> Volume:
     """
     packed = path.name.lower().endswith(".gz")
     try:
-        with cast(IOBase, gzip.open(path) if packed else path.open("rb")) as file:
+        # nibabel's log of a strange header would stand on standard error, beside the one sentence.
+        with (
+            imageglobals.LoggingOutputSuppressor(),
+            cast(IOBase, gzip.open(path) if packed else path.open("rb")) as file,
+        ):
             image = _open(file, path)
             array = np.asarray(image.dataobj)
             while file.read(CHUNK):  # to the end: gzip's check sum comes last
@@ -76,7 +85,7 @@ def write_nifti(mask: NDArray[np.uint8], like: Volume, path: Path) -> None:
         header = like.header.copy()
         header.set_data_dtype(np.uint8)
         header["cal_min"] = header["cal_max"] = 0  # the display window of the image
-        kind = Nifti1Image if header["sizeof_hdr"] == Nifti1Header.sizeof_hdr else Nifti2Image
+        kind: Callable[..., Nifti1Image] = Nifti2Image if header["sizeof_hdr"] == NIFTI_2 else Nifti1Image
         # No affine given: nibabel then leaves qform, sform and pixdim as they are.
         image = kind(data.reshape(header.get_data_shape(), order="F"), None, header)
     image.to_filename(path)
@@ -85,9 +94,9 @@ def write_nifti(mask: NDArray[np.uint8], like: Volume, path: Path) -> None:
 def _open(file: IOBase, path: Path) -> Nifti1Image:
     start = file.read(4)
     file.seek(0)
-    big = int.from_bytes(start, "little") == 540 or int.from_bytes(start, "big") == 540
+    big = NIFTI_2 in (int.from_bytes(start, "little"), int.from_bytes(start, "big"))
     kind = Nifti2Image if big else Nifti1Image
-    image = kind.from_file_map(kind.make_file_map({"image": file}), mmap=False)
+    image: Nifti1Image = kind.from_file_map(kind.make_file_map({"image": file}), mmap=False)
     shape = image.shape
     if len(shape) > 3 and max(shape[3:]) > 1:
         raise UserError(

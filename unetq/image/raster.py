@@ -129,7 +129,8 @@ def _quiet() -> Iterator[None]:
 
     The lock keeps a second thread from taking the closed stream for the one to restore.
     """
-    sys.stderr.flush()
+    if sys.stderr:
+        sys.stderr.flush()
     with QUIET:
         try:
             kept = os.dup(2)

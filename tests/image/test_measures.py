@@ -1,0 +1,106 @@
+"""Measures: by hand, by their properties, and beside MONAI."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unetq.image.measures import dice, hd95, is_empty_pair, volume_error_ml
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A few boxes and some specks."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random(shape) < rng.choice([0.0, 0.02, 0.3])
+    for _ in range(rng.integers(0, 3)):
+        ends = [np.sort(rng.integers(0, n + 1, 2)) for n in shape]
+        mask[tuple(slice(*end) for end in ends)] = True
+    return mask.astype(np.uint8)
+
+
+def test_dice() -> None:
+    pred, truth = np.array([[0, 1, 1, 2]]), np.array([[0, 1, 2, 2]])
+    assert dice(pred, truth) == pytest.approx(2 / 3)
+    assert dice(pred, truth, 2) == pytest.approx(2 / 3)
+    assert dice(pred, truth, 3) == 1.0
+    assert dice(pred, 0 * truth) == 0.0
+    assert is_empty_pair(pred, truth, 3)
+    assert not is_empty_pair(pred, 0 * truth)
+
+
+@given(SEEDS)
+def test_dice_is_symmetric_and_whole_on_itself(seed: int) -> None:
+    a, b = blobs(seed, (3, 9, 8)), blobs(seed + 1, (3, 9, 8))
+    assert 0 <= dice(a, b) == dice(b, a) <= 1
+    assert dice(a, a) == 1.0
+
+
+def test_volume_error() -> None:
+    pred, truth = np.zeros((2, 10, 10), np.uint8), np.zeros((2, 10, 10), np.uint8)
+    pred[0], truth[0, :5] = 1, 1
+    assert volume_error_ml(pred, truth, (5, 2, 2)) == pytest.approx(1.0)
+    assert volume_error_ml(truth, pred, (5, 2, 2)) == pytest.approx(-1.0)
+    assert volume_error_ml(pred, truth, (5, 2, 2), 2) == 0.0
+
+
+def test_hd95_by_hand() -> None:
+    a, b = np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8)
+    a[2, 2], b[5, 6] = 1, 1
+    assert hd95(a, b, (1, 1)) == pytest.approx(5.0)
+    assert hd95(a, b, (2, 0.5)) == pytest.approx(math.hypot(6, 2))
+    assert hd95(a, a, (2, 0.5)) == 0.0
+    assert hd95(0 * a, 0 * a, (1, 1)) == 0.0
+    assert hd95(a, 0 * a, (1, 1)) == hd95(0 * a, a, (1, 1)) == math.inf
+    assert hd95(3 * a, 3 * b, (1, 1), 3) == pytest.approx(5.0)
+
+
+def monai_hd95(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> float:
+    import torch
+    from monai import metrics
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = metrics.compute_hausdorff_distance(
+            torch.from_numpy(a)[None, None],
+            torch.from_numpy(b)[None, None],
+            include_background=True,
+            percentile=95,
+            spacing=list(spacing),
+        )
+    return float(found)
+
+
+@pytest.mark.parametrize("shape", [(14, 23), (1, 12), (5, 14, 17), (2, 9, 9)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (5.0, 0.7, 0.9), (5e-5, 4e-6, 4e-6)])
+@settings(max_examples=25, deadline=None)
+@given(SEEDS)
+def test_hd95_as_monai(shape: tuple[int, ...], spacing: tuple[float, ...], seed: int) -> None:
+    a, b = blobs(seed, shape), blobs(seed + 1, shape)
+    spacing = spacing[-len(shape) :]
+    if a.any() and b.any():
+        ours = hd95(a, b, spacing)
+        assert ours == pytest.approx(monai_hd95(a, b, spacing), rel=1e-4, abs=1e-5 * min(spacing))
+        assert ours == pytest.approx(hd95(b, a, spacing))
+
+
+def test_hd95_of_one_slice_is_that_of_the_image() -> None:
+    a, b = blobs(4, (1, 20, 20)), blobs(5, (1, 20, 20))
+    a[0, 3:9, 3:9], b[0, 5:15, 5:15] = 1, 1
+    assert hd95(a, b, (50, 4, 4)) == hd95(a[0], b[0], (4, 4)) == pytest.approx(monai_hd95(a[0], b[0], (4, 4)), rel=1e-4)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    a = np.ones((3, 4), np.uint8)
+    with pytest.raises(ValueError, match="shape"):
+        dice(a, a[:2])
+    with pytest.raises(ValueError, match="spacing"):
+        hd95(a, a, (1, 1, 1))
+    with pytest.raises(ValueError, match="spacing"):
+        volume_error_ml(a, a, (1, 0))
