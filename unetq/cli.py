@@ -30,7 +30,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Prepare data sets, or make phantom studies to try things with.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-note = Console(stderr=True, highlight=False)
+# A table that goes to a file is not to be cut to a terminal's width.
+note = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 180)
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the data; else $UNETQ_DATA, else ./data.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads; 0 = the physical cores.")]
@@ -44,10 +45,8 @@ def main() -> None:
         _refuse(str(error))
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        note.print("Stopped.")
+    except (typer.Abort, KeyboardInterrupt) as stop:  # click turns ctrl-C into Abort
+        note.print(str(stop.__cause__ or stop) or "Stopped.", markup=False, soft_wrap=True)
         sys.exit(130)
     except MemoryError:
         _refuse("There is not enough memory for this; try a smaller --tile or --size.")

@@ -33,11 +33,11 @@ def colour(channels: list[NDArray], path: Path) -> Path:
 def nifti(path: Path, array: NDArray, affine: NDArray | None = OBLIQUE, **header: object) -> Path:
     """A NIfTI of (x, y, z); `header` sets fields, `kind` the class, `units` the spatial unit."""
     kind = header.pop("kind", nib.Nifti1Image)
-    image = kind(array, affine)
-    image.header.set_xyzt_units(header.pop("units", "mm"))
+    filled = kind(array, affine).header.copy()
+    filled.set_xyzt_units(header.pop("units", "mm"))
     for key, value in header.items():
-        image.header[key] = value
-    image.to_filename(path)
+        filled[key] = value
+    kind(array, None, filled).to_filename(path)  # with an affine, nibabel would set the codes itself
     return path
 
 

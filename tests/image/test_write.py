@@ -38,9 +38,10 @@ def test_raster(source: str, out: str, depth: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(27, 18), (27, 18, 1), (27, 18, 3), (27, 18, 3, 1)])
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.filterwarnings("ignore:.*names no orientation")
 @pytest.mark.parametrize("codes", [(0, 0), (1, 0), (0, 2), (3, 4)])
 def test_nifti_keeps_every_field_of_the_geometry(
-    shape: tuple[int, ...], kind: type, codes: tuple[int, int], tmp_path: Path, recwarn: pytest.WarningsRecorder
+    shape: tuple[int, ...], kind: type, codes: tuple[int, int], tmp_path: Path
 ) -> None:
     array = RNG.random(shape).astype(np.float32)
     path = nifti(

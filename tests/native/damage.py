@@ -34,7 +34,10 @@ def flips(content: bytes, count: int, seed: int) -> Iterator[bytes]:
 
 def attempt(path: Path, content: bytes, verify_hash: bool) -> str:
     """'ran', 'refused', or what is wrong with the refusal."""
-    path.write_bytes(content)
+    # Not write_bytes: some file systems write a file to the disk when it is emptied and filled again.
+    with path.open("r+b") as file:
+        file.write(content)
+        file.truncate()
     try:
         model = _native.Model(str(path), 1, verify_hash)
     except ValueError as error:
@@ -52,8 +55,10 @@ def main(source: str, kind: str, verify_hash: str, count: str, seed: str) -> Non
     damaged = truncations(content) if kind == "truncations" else flips(content, int(count), int(seed))
     outcomes: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        path.touch()
         for one in damaged:
-            outcome = attempt(Path(folder) / "model.gguf", one, verify_hash == "True")
+            outcome = attempt(path, one, verify_hash == "True")
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
     sys.stdout.write(json.dumps(outcomes))
 

@@ -39,6 +39,9 @@ def write_model(graph: Graph, meta: ModelMeta, path: Path | str) -> Path:
             "Only a network whose layers are all quantized fits a model file; a float network runs in torch."
         )
     check(graph)
+    classes = graph.tensors["head"].channels
+    if len(meta.labels) != max(1, classes - 1):  # gguf writes no empty arrays, and a mask needs its meaning
+        raise UserError(f"The network tells {max(1, classes - 1)} labels apart, but {len(meta.labels)} are named.")
     with atomic(path) as temporary:
         writer = gguf.GGUFWriter(temporary, "unetq")
         writer.add_custom_alignment(ALIGNMENT)
@@ -70,11 +73,13 @@ def _add_graph(writer: gguf.GGUFWriter, graph: Graph) -> None:
 
 def _add_meta(writer: gguf.GGUFWriter, meta: ModelMeta) -> None:
     prep = meta.prep
-    if prep.window is not None:  # GGUF has no empty arrays: the key is left out
-        writer.add_array("unetq.prep.window", [float(edge) for edge in prep.window])
+    # float64, as the training had them: another last digit could move a pixel or a tile.
+    if prep.window is not None:
+        writer.add_float64("unetq.prep.window_low", prep.window[0])
+        writer.add_float64("unetq.prep.window_high", prep.window[1])
     writer.add_string("unetq.prep.normalise", prep.normalise)
     writer.add_uint32("unetq.prep.tile", prep.tile)
-    writer.add_float32("unetq.prep.overlap", prep.overlap)
+    writer.add_float64("unetq.prep.overlap", prep.overlap)
     writer.add_array("unetq.labels.name", [label.name for label in meta.labels])
     writer.add_array("unetq.labels.snomed", [label.snomed for label in meta.labels])
     writer.add_string("unetq.provenance", json.dumps(meta.provenance, sort_keys=True))

@@ -104,9 +104,11 @@ def _read(path: Path, form: Format, reader: str) -> Volume:
 
 
 def _gray(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """The one channel of (..., channels) that are all the same; an opaque fourth is no matter."""
+    """The one channel of (..., channels) that are all the same; an opaque alpha channel is no matter."""
     gray = array[..., 0]
-    if array.shape[-1] in (2, 4) and np.all(array[..., -1] == np.iinfo(array.dtype).max):
+    if array.shape[-1] in (2, 4) and array.dtype.kind == "u":
+        if not np.all(array[..., -1] == np.iinfo(array.dtype).max):
+            raise UserError(f"{path} is partly transparent, but only gray images can be segmented: flatten it.")
         array = array[..., :-1]
     if not all(np.array_equal(gray, array[..., c]) for c in range(1, array.shape[-1])):
         raise UserError(f"{path} is a colour image, but only gray ones can be segmented: save one channel of it.")

@@ -65,8 +65,8 @@ def fake_quantize(x: Tensor, step: Tensor, lo: int, hi: int) -> Tensor:
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """x, with its gradient times `scale` (LSQ's 1 / sqrt(N Qp))."""
-    return x * scale + (x * (1.0 - scale)).detach()
+    """x itself, bit for bit, with its gradient times `scale` (LSQ's 1 / sqrt(N Qp))."""
+    return x.detach() + (x - x.detach()) * scale
 
 
 def least_squares_exponent(rows: Tensor, lo: int, hi: int) -> Tensor:
@@ -81,7 +81,7 @@ def least_squares_exponent(rows: Tensor, lo: int, hi: int) -> Tensor:
     """
     largest = rows.abs().amax(1)
     # At the top exponent nothing is clipped; each one below halves the step and clips more.
-    top = torch.ceil(torch.log2(largest.clamp_min(1e-30) / max(-lo, hi)))
+    top = torch.ceil(torch.log2(largest.clamp_min(1e-30) / hi))
     best, least = torch.zeros_like(top), torch.full_like(top, torch.inf)
     for below in range(8):
         exponent = top - below

@@ -96,14 +96,14 @@ def data_uri(kind: str, content: bytes) -> str:
 def _section(section: Section, number: int) -> str:
     test = section.reference.test
     cases = f"{test['n_cases']} case{'s' if test['n_cases'] != 1 else ''}"
+    unseen = ", seen by no training and no choice of checkpoint" if test["split"] == "test" else ""
     plot = data_uri("image/svg+xml", pareto_svg(section.rows).encode())
     words = "; ".join(
         f"{row['label']}: {show_dice(row['dice_mean'])}, {show_bytes(row['bytes_honest'])}" for row in section.rows
     )
     return f"""<section>
 <h2>Data set {escape(section.dataset)}</h2>
-<p class="muted">Split {escape(str(test["split"]))}, {cases}, seen by no training and no choice of checkpoint.
-Reference: {escape(section.reference.label)}.</p>
+<p class="muted">Split {escape(str(test["split"]))}, {cases}{unseen}. Reference: {escape(section.reference.label)}.</p>
 {_cards(section)}
 <div class="panel wide">{_table(section, number)}</div>
 <div class="panel"><img class="plot" alt="Dice against memory and latency. {escape(words)}" src="{plot}"></div>
@@ -218,4 +218,5 @@ def _link(path: str, text: str) -> str:
 def _short(value: object) -> str:
     """A hash by its first twelve digits; a dash for nothing."""
     text = "–" if value is None else str(value)
-    return text[:12] if len(text) >= 40 and all(c in "0123456789abcdef" for c in text) else text
+    digits, *rest = text.split("-", 1)
+    return "-".join([digits[:12], *rest]) if len(digits) >= 40 and set(digits) <= set("0123456789abcdef") else text

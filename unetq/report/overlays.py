@@ -66,7 +66,8 @@ def overlay_section(overlays: Overlays) -> str:
 <p class="muted">Chosen by the Dice of the reference run, the same cases for every setting.</p>
 {_legend()}
 <style>{_backgrounds(overlays)}</style>
-<div class="panel"><input type="checkbox" id="bare"> <label for="bare">images without overlay (or point at one)</label>
+<div class="panel"><input type="checkbox" class="bare" id="bare-{overlays.key}">
+<label for="bare-{overlays.key}">images without overlay (or point at one)</label>
 <div class="overlays" style="grid-template-columns: {width}; margin-top: 12px">{"".join(cells)}</div></div>
 """
 

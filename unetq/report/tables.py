@@ -72,7 +72,7 @@ def show_dice(mean: float, std: float | None = None) -> str:
 
 def show_delta(delta: float | None) -> str:
     """Difference of Dice to the reference run."""
-    return NONE if delta is None else f"{delta:+.4f}"
+    return NONE if delta is None else f"{delta:+.4f}".replace("-", "−")
 
 
 # Heading -> text of a row's cell; the terminal and the page show the same columns.

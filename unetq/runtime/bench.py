@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from unetq.errors import UserError
 from unetq.runtime.memory import peak_rss_bytes
 from unetq.runtime.model import Model, open_model
+from unetq.runtime.predict import check_memory
 
 __all__ = ["bench", "parse_size"]
 
@@ -66,8 +67,8 @@ def bench(path: Path, size: tuple[int, int], threads: int = 1, repeats: int = 15
 
 def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) -> dict[str, Any]:
     model = open_model(path, threads)
-    channels = model.channels
-    image = np.random.default_rng(0).standard_normal((channels, *size), dtype=np.float32)
+    check_memory(model, size, max(size))
+    image = np.random.default_rng(0).standard_normal((model.channels, *size), dtype=np.float32)
     for _ in range(WARMUP):
         model.run(image)
     times = []

@@ -58,6 +58,11 @@ class Model:
         return int(self._keys["unetq.graph.tensor.channels"][0])
 
     @property
+    def classes(self) -> int:
+        """Channels of the logits."""
+        return int(self._keys["unetq.graph.tensor.channels"][-1])
+
+    @property
     def stride(self) -> int:
         """Pixels of the image to one of the lowest level."""
         return 1 << max(map(int, self._keys["unetq.graph.tensor.level"]))
@@ -130,30 +135,28 @@ def _refusing(path: Path, call: Callable[[], T]) -> T:
     """The runtime's own sentences as `UserError`, with the file's name in them."""
     try:
         return call()
-    except UserError:
-        raise
     except MemoryError:
         raise UserError(f"{path.name} needs more memory than there is; use a smaller tile or size.") from None
-    except (ValueError, KeyError) as error:
+    except ValueError as error:  # a UserError is one, too
         sentence = str(error)
         raise UserError(sentence if path.name in sentence else f"{path}: {sentence}") from None
 
 
 def _meta(keys: Mapping[str, Any]) -> ModelMeta:
-    prep = {
-        "window": tuple(keys.get("unetq.prep.window", ())) or None,
-        "normalise": keys["unetq.prep.normalise"],
-        "tile": keys["unetq.prep.tile"],
-        "overlap": float(keys["unetq.prep.overlap"]),
-    }
-    names, codes = keys.get("unetq.labels.name", []), keys.get("unetq.labels.snomed", [])
-    labels = tuple(Label(name, code) for name, code in zip(names, codes, strict=True))
-    provenance = json.loads(keys.get("unetq.provenance", "{}"))
+    """The loader checked that each key is a number, a string or a list of them, but not which."""
+    try:
+        prep = {field: keys[f"unetq.prep.{field}"] for field in ("normalise", "tile", "overlap")}
+        if "unetq.prep.window_low" in keys:
+            prep["window"] = (keys["unetq.prep.window_low"], keys["unetq.prep.window_high"])
+        names, codes = keys["unetq.labels.name"], keys["unetq.labels.snomed"]
+        labels = tuple(Label(str(name), str(code)) for name, code in zip(names, codes, strict=True))
+        provenance = json.loads(keys.get("unetq.provenance", "{}"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise UserError("its preparation, labels or provenance are missing or damaged; export it again.") from None
     if not isinstance(provenance, dict):
-        raise UserError("the model's provenance is not a JSON object; export it again.")
-    return ModelMeta(
-        from_mapping(PrepSpec, prep, "the model"), labels, provenance, str(keys.get("unetq.intended_use", ""))
-    )
+        raise UserError("its provenance is not a JSON object; export it again.")
+    spec = from_mapping(PrepSpec, prep, "the model file")
+    return ModelMeta(spec, labels, provenance, str(keys.get("unetq.intended_use", "")))
 
 
 def _columns(keys: Mapping[str, Any], prefix: str, names: tuple[str, ...]) -> list[tuple[Any, ...]]:

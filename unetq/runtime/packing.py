@@ -35,7 +35,10 @@ def unpack_codes(packed: NDArray[np.uint8], count: int, bits: int, kind: WeightK
             f"{count} codes of {bits} bits need {packed_bytes(count, bits)} bytes, but there are {packed.nbytes}."
         )
     planes = np.unpackbits(packed, bitorder="little", count=count * bits).reshape(count, bits)
-    value = planes @ (1 << np.arange(bits))
+    value = np.zeros(count, np.uint8)
+    for bit in range(bits):
+        value |= planes[:, bit] << bit
     if kind == "binary":
-        return (2 * value - 1).astype(np.int8)
-    return np.where(value >= 1 << (bits - 1), value - (1 << bits), value).astype(np.int8)
+        return np.where(value, np.int8(1), np.int8(-1))
+    spare = 8 - bits  # shifted up and back down, the highest bit of a code becomes its sign
+    return (value << spare).view(np.int8) >> spare

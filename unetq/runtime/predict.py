@@ -16,11 +16,11 @@ from unetq.image.prep import prepare_slice
 from unetq.image.read import check_output, read, write_mask
 from unetq.image.tiles import logits_to_mask, sliding_logits, tile_count
 from unetq.image.volume import Volume
-from unetq.runtime.memory import peak_rss_bytes
+from unetq.runtime.memory import available_bytes, peak_rss_bytes
 from unetq.runtime.model import Model, open_model
 from unetq.spec import PrepSpec
 
-__all__ = ["predict", "predict_file"]
+__all__ = ["check_memory", "check_tile", "predict", "predict_file"]
 
 # (tiles done, tiles in all)
 Progress = Callable[[int, int], None]
@@ -41,14 +41,15 @@ def predict(
         Mask uint8 (Z, Y, X).
 
     Raises:
-        UserError: the model wants several channels, or a tile needs more memory than there is.
+        UserError: the model wants several channels, the tile does not fit it, or there is too little memory.
     """
     prep = prep or model.meta.prep
     if model.channels != 1:
         raise UserError(f"{model.path.name} wants {model.channels} channels, but an image file holds one.")
     check_tile(model, prep.tile)
-    depth, *size = volume.array.shape
-    total, done = depth * tile_count((size[0], size[1]), prep), 0
+    depth, height, width = volume.array.shape
+    check_memory(model, (height, width), prep.tile, depth)
+    total, done = depth * tile_count((height, width), prep), 0
 
     def count() -> None:
         nonlocal done
@@ -106,3 +107,29 @@ def check_tile(model: Model, tile: int) -> None:
     stride = model.stride
     if tile % stride:
         raise UserError(f"The tile of {tile} pixels does not fit this network: use a multiple of {stride}.")
+
+
+def check_memory(model: Model, size: tuple[int, int], tile: int, depth: int = 1) -> None:
+    """Refuses a study before the work starts, where the system would kill the process in the middle of it.
+
+    Args:
+        model: an opened model.
+        size: (height, width) of a slice in pixels.
+        tile: side of a tile.
+        depth: number of slices.
+
+    Raises:
+        UserError: the run needs more memory than there is.
+    """
+    pixels, window = size[0] * size[1], (min(size[0], tile), min(size[1], tile))
+    classes = model.classes
+    # A slice in float64 with its normalised copies, its logits with their blend; and the mask of all slices.
+    around = pixels * (24 + 8 * classes) + pixels * depth
+    tile_logits = 8 * classes * window[0] * window[1]
+    needed = around + tile_logits + sum(model.plan(*window).values())
+    free = available_bytes()
+    if needed > free:
+        raise UserError(
+            f"{size[0]} x {size[1]} x {depth} pixels in tiles of {tile} need {needed / 2**20:.0f} MiB of memory, but "
+            f"{free / 2**20:.0f} MiB are free: use a smaller tile or a smaller image."
+        )

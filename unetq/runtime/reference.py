@@ -35,13 +35,16 @@ def run_reference(graph: Graph, image: NDArray[np.float32]) -> dict[str, NDArray
     channels = graph.tensors["image"].channels
     if image.ndim != 3 or image.shape[0] != channels or 0 in image.shape:
         raise UserError(f"The network takes an image of shape ({channels}, H, W), not {image.shape}.")
+    if not np.isfinite(image).all():
+        raise UserError("The image holds values that are not finite.")
     if not (graph.params and graph.is_integer):
         raise UserError("The reference runs integer graphs with numbers: export the run first.")
     size = (image.shape[1], image.shape[2])
     values: dict[str, NDArray[np.generic]] = {"image": np.asarray(image, dtype=np.float32)}
-    for op in graph.ops:
-        out = graph.tensors[op.output]
-        values[op.output] = RULES[op.kind](graph, op, [values[name] for name in op.inputs], level_size(size, out.level))
+    with np.errstate(over="ignore"):  # a product beyond float32 is infinite, and its code the highest or lowest
+        for op in graph.ops:
+            cut = level_size(size, graph.tensors[op.output].level)
+            values[op.output] = RULES[op.kind](graph, op, [values[name] for name in op.inputs], cut)
     del values["image"]
     return values
 
