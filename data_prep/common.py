@@ -50,7 +50,9 @@ def is_prepared(folder: Path) -> bool:
     return (folder / "dataset.json").is_file() and (folder / "splits_final.json").is_file()
 
 
-def write_case(folder: Path, name: str, image: NDArray[Any], label: NDArray[np.uint8], spacing_um: Sequence[float]) -> None:
+def write_case(
+    folder: Path, name: str, image: NDArray[Any], label: NDArray[np.uint8], spacing_um: Sequence[float]
+) -> None:
     """Writes one case as NIfTI.
 
     Args:

@@ -6,8 +6,10 @@ membrane), or a folder of `images/` and `labels/` with PNG pairs of equal names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +18,32 @@ from unetq.data_prep.common import Description, block_splits, cached, files_hash
 from unetq.errors import UserError
 from unetq.image.read import read
 
-__all__ = ["HELP", "find", "prepare"]
+__all__ = ["HELP", "LABELS", "MIN_SIDE", "VOLUME", "find", "prepare"]
 
 HELP = (
-    "get train-volume.tif and train-labels.tif of the ISBI 2012 EM segmentation challenge (imagej.net), or try made-up slices "
-    "with `unetq data phantom em DIR`"
+    "get train-volume.tif and train-labels.tif of the ISBI 2012 EM segmentation challenge (imagej.net), or try made-up "
+    "slices with `unetq data phantom em DIR`"
 )
 SOURCE = "ISBI 2012 EM segmentation challenge, non-commercial use, cite Cardona et al., PLoS Biology 2010"
+# There is no SNOMED CT code for the inside of a neuron's process.
+ABOUT = {"channels": ("EM",), "labels": ("interior",), "snomed": {"interior": ""}}
 SPACING_UM = (0.004, 0.004, 0.05)
 VOLUME, LABELS = "train-volume.tif", "train-labels.tif"
-# Five blocks (with two guards) need a slice each, and training at least two.
+IMAGE_FOLDER, LABEL_FOLDER = "images", "labels"
+# Three blocks and two guards, and a slice to spare.
 MIN_PAGES, MIN_SIDE = 6, 64
 # Raised whenever the prepared data of the same files would change.
 VERSION = 1
 
-Pages = NDArray[np.uint8]
+Pages = Sequence[NDArray[Any]]
 
 
 def find(folder: Path) -> Path | None:
     """The folder with the raw files: `folder` itself or `folder/em`; None where there are none."""
-    for place in (folder, folder / "em"):
-        if (place / VOLUME).is_file() or (place / LABELS).is_file() or (place / "images").is_dir():
-            return place
-    return None
+    places = (folder, folder / "em")
+    stacks = [p for p in places if (p / VOLUME).is_file() or (p / LABELS).is_file()]
+    pairs = [p for p in places if (p / IMAGE_FOLDER).is_dir() and (p / LABEL_FOLDER).is_dir()]
+    return next(iter(stacks + pairs), None)
 
 
 def prepare(source: Path, out: Path | None = None) -> Path:
@@ -59,14 +64,12 @@ def prepare(source: Path, out: Path | None = None) -> Path:
         raise UserError(f"There are no EM files in {source}: {HELP}.")
     files = _files(place)
     digest = files_hash(files, VERSION)
-    target = out or cached(f"em-{digest[:12]}")
-    if is_prepared(target):
-        if out is None:
-            return target
-        raise UserError(f"{out} already holds prepared data; choose another folder.")
-    if target.exists() and any(target.iterdir()):
-        raise UserError(f"{target} is not empty; choose another folder.")
-    images, labels = _stacks(place)
+    target = out or cached(place, f"em-{digest[:12]}")
+    if out is None and is_prepared(target):
+        return target
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is there already: name a new folder.")
+    images, labels = _stacks(files)
     _check(images, labels, place)
     names = [f"em_{page:03d}" for page in range(len(images))]
 
@@ -74,51 +77,64 @@ def prepare(source: Path, out: Path | None = None) -> Path:
         for name, image, label in zip(names, images, labels, strict=True):
             write_case(folder, name, image[None], (label != 0).astype(np.uint8)[None], SPACING_UM)
 
-    about = Description("em", ("EM",), ("interior",), SOURCE, digest)
+    about = Description("em", source=SOURCE, hash=digest, **ABOUT)
     make_prepared(target, about, block_splits(names), write_cases)
     return target
 
 
-def _files(place: Path) -> list[Path]:
-    if (place / "images").is_dir():
-        return [image_or_label for pair in _pairs(place) for image_or_label in pair]
+def _files(place: Path) -> tuple[list[Path], list[Path]]:
+    """Image files and label files, in the order of the slices."""
+    if not ((place / VOLUME).is_file() or (place / LABELS).is_file()):
+        return _pairs(place)
     for name in (VOLUME, LABELS):
         if not (place / name).is_file():
-            raise UserError(f"{place / name} is missing; the challenge's two files belong side by side.")
-    return [place / VOLUME, place / LABELS]
+            raise UserError(f"{place / name} is missing: the challenge's two files belong side by side.")
+    return [place / VOLUME], [place / LABELS]
 
 
-def _pairs(place: Path) -> Iterator[tuple[Path, Path]]:
-    images = sorted((place / "images").glob("*.png"))
+def _pairs(place: Path) -> tuple[list[Path], list[Path]]:
+    images, labels = (
+        {path.name: path for path in (place / name).iterdir() if path.suffix.lower() == ".png"}
+        for name in (IMAGE_FOLDER, LABEL_FOLDER)
+    )
     if not images:
-        raise UserError(f"{place / 'images'} holds no PNG file.")
-    for image in images:
-        label = place / "labels" / image.name
-        if not label.is_file():
-            raise UserError(f"{image} has no label of the same name in {place / 'labels'}.")
-        yield image, label
+        raise UserError(f"{place / IMAGE_FOLDER} holds no PNG file.")
+    for name, other, have in ((LABEL_FOLDER, labels, images), (IMAGE_FOLDER, images, labels)):
+        for missing in sorted(have.keys() - other.keys()):
+            raise UserError(f"{have[missing]} has no partner of the same name in {place / name}.")
+    order = sorted(images, key=_natural)
+    return [images[name] for name in order], [labels[name] for name in order]
 
 
-def _stacks(place: Path) -> tuple[list[Pages], list[Pages]]:
+def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Slice 10 comes after slice 9: neighbours must be neighbours, or the guards between the splits guard nothing."""
+    return [(int(digits or 0), text) for text, digits in re.findall(r"(\D*)(\d*)", name.lower())], name
+
+
+def _stacks(files: tuple[list[Path], list[Path]]) -> tuple[Pages, Pages]:
     """Images and labels, a page each."""
-    if not (place / "images").is_dir():
-        images, labels = read(place / VOLUME).array, read(place / LABELS).array
-        if len(images) != len(labels):
-            raise UserError(f"{place / VOLUME} has {len(images)} pages, but {LABELS} has {len(labels)}; they must be pairs.")
-        return list(images), list(labels)
-    pairs = [(read(image).array, read(label).array) for image, label in _pairs(place)]
-    return [image[0] for image, _ in pairs], [label[0] for _, label in pairs]
+    images, labels = ([page for path in some for page in read(path).array] for some in files)
+    if len(images) != len(labels):
+        volume, label = files[0][0], files[1][0].name
+        raise UserError(f"{volume} has {len(images)} pages, but {label} has {len(labels)}: they must be pairs.")
+    return images, labels
 
 
-def _check(images: list[Pages], labels: list[Pages], place: Path) -> None:
+def _check(images: Pages, labels: Pages, place: Path) -> None:
     if len(images) < MIN_PAGES:
-        raise UserError(f"{place} holds {len(images)} slices, but a split into blocks with guards needs at least {MIN_PAGES}.")
-    for page, (image, label) in enumerate(zip(images, labels, strict=True)):
+        raise UserError(f"{place} holds {len(images)} slices: training, validation and test blocks need {MIN_PAGES}.")
+    for page, (image, label) in enumerate(zip(images, labels, strict=True), 1):
+        (rows, columns), (label_rows, label_columns) = image.shape, label.shape
         if image.shape != label.shape:
-            raise UserError(f"Slice {page} of {place} is {image.shape} pixels, but its label is {label.shape}.")
+            sizes = f"{columns} x {rows} pixels, but its label {label_columns} x {label_rows}"
+            raise UserError(f"Slice {page} of {place} has {sizes}: they must have one size.")
         if min(image.shape) < MIN_SIDE:
-            raise UserError(f"Slice {page} of {place} is {image.shape} pixels, but each side must have {MIN_SIDE} at least.")
+            raise UserError(
+                f"Slice {page} of {place} has {columns} x {rows} pixels: {MIN_SIDE} x {MIN_SIDE} is the least."
+            )
     values = np.unique(np.concatenate([np.unique(label) for label in labels]))
     if len(values) != 2 or values[0] != 0:
-        shown = ", ".join(str(value) for value in values[:6])
-        raise UserError(f"The labels in {place} have the values {shown}, but must have two: 0 = membrane, 255 = cell interior.")
+        shown = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
+        raise UserError(
+            f"The labels in {place} hold the values {shown}, but must hold two: 0 = membrane, 255 = cell interior."
+        )

@@ -11,7 +11,7 @@ from unetq.data_prep import em
 from unetq.data_prep.common import is_prepared
 from unetq.errors import UserError, nearest
 
-__all__ = ["DATASETS", "DataSet", "locate", "prepare"]
+__all__ = ["DATASETS", "DataSet", "locate", "lookup", "prepare"]
 
 
 @dataclass(frozen=True)

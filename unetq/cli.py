@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from unetq.errors import UserError, nearest
+from unetq.errors import UserError
 from unetq.spec import QuantSpec
 
 __all__ = ["app", "main"]
@@ -45,8 +45,7 @@ def main() -> None:
         _refuse(str(error))
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt) as stop:  # click turns ctrl-C into Abort
-        note.print(str(stop.__cause__ or stop) or "Stopped.", markup=False, soft_wrap=True)
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except MemoryError:
         _refuse("There is not enough memory for this; try a smaller --tile or --size.")
@@ -131,22 +130,25 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network: float first, then quantized; the test split is scored once, with the checkpoint of validation."""
-    from unetq.data_prep.registry import DATASETS, locate
+    from unetq.data_prep.registry import locate, lookup
     from unetq.train import loop
     from unetq.train.config import load_config
 
     options = loop.TrainOptions(init_from=init_from)
-    if resume is not None:
-        result = loop.resume(resume, options)
-    else:
-        if dataset not in DATASETS:
-            raise UserError(f'There is no data set "{dataset}": {nearest(dataset, DATASETS)}')
-        wanted = load_config(config or dataset)
-        quant = QuantSpec.of(quantizer, wbits, abits)
-        wanted = replace(wanted, dataset=dataset, net=replace(wanted.net, quant=quant))
-        wanted = wanted if seed is None else replace(wanted, seed=seed)
-        run = out or Path("runs") / f"{dataset}-{quant.label.replace(' ', '-')}"
-        result = loop.train(wanted, locate(dataset, data), run, options)
+    try:
+        if resume is not None:
+            result = loop.resume(resume, options)
+        else:
+            lookup(dataset)
+            wanted = load_config(config or dataset)
+            quant = QuantSpec.of(quantizer, wbits, abits)
+            wanted = replace(wanted, dataset=dataset, net=replace(wanted.net, quant=quant))
+            wanted = wanted if seed is None else replace(wanted, seed=seed)
+            run = out or Path("runs") / f"{dataset}-{quant.label.replace(' ', '-')}"
+            result = loop.train(wanted, locate(dataset, data), run, options)
+    except KeyboardInterrupt as stop:  # the run is saved, and the sentence says how to go on
+        note.print(str(stop) or "Stopped.", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
     scored = result.test["dice"]
     _emit(
         result.to_json(),

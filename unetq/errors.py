@@ -21,5 +21,5 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     'valid are: epochs, seed'
     """
     names = list(valid)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f'did you mean "{close[0]}"?' if close else f"valid are: {', '.join(names)}"

@@ -155,5 +155,5 @@ def test_run_without_checkpoint(verb: list[str], tmp_path: Path) -> None:
 
 
 def test_usage_errors_are_one_sentence_too() -> None:
-    refused(unetq("predict"), "MODEL")
+    refused(unetq("predict"), "model")
     refused(unetq("trian"), "trian")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.models import random_graph, write
 from unetq import _native
-from unetq.graph import Graph
+from unetq.graph import Graph, Op, Params, Tensor
 from unetq.runtime.reference import run_reference
 from unetq.spec import NetSpec, QuantSpec
 
@@ -87,6 +87,56 @@ def test_sizes(tmp_path: Path, isa: str, upsampling: Any, size: tuple[int, int])
 )
 def test_shapes(tmp_path: Path, isa: str, net: NetSpec) -> None:
     Net(tmp_path, net, (21, 26)).check(threads=3)
+
+
+def uncommon_graph(seed: int) -> Graph:
+    """What a U-Net has not: sides 5 and 7, a tensor in two concatenations and twice in one, nested ones, a dead branch."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        "image": Tensor("image", 2, 0, "float", 32, "image"),
+        "input": Tensor("input", 2, 0, "signed", 8, "input"),
+    }
+    ops = [Op("input", "quantize", ("image",), "input")]
+
+    def add(name: str, kind: Any, inputs: tuple[str, ...], channels: int, kernel: int = 0) -> None:
+        width = {"wbits": 4, "weights": "twos"} if kernel else {}
+        ops.append(Op(name, kind, inputs, name, kernel, **width))
+        level = tensors[inputs[0]].level + (kind == "maxpool") - (kind in ("nearest", "transposed"))
+        tensors[name] = Tensor(name, channels, level, "unsigned", 5, "shared")
+
+    add("a", "conv", ("input",), 7, 5)
+    add("b", "conv", ("a",), 6, 3)
+    add("aa", "concat", ("a", "a"), 14)
+    add("ab", "concat", ("a", "b"), 13)
+    add("aba", "concat", ("ab", "aa"), 27)
+    add("dead", "conv", ("ab",), 9, 1)
+    add("low", "maxpool", ("ab",), 13)
+    add("up", "transposed", ("low",), 5, 2)
+    add("all", "concat", ("aba", "up"), 32)
+    ops.append(Op("head", "conv", ("all",), "head", 7, 8, "twos"))
+    tensors["head"] = Tensor("head", 3, 0, "float", 32, "head")
+    params = {"input": Params(np.zeros(0, np.int8), np.float32([20.0]), np.zeros(0, np.float32))}
+    for op in ops:
+        if op.kernel:
+            out, cin, half = tensors[op.output].channels, tensors[op.inputs[0]].channels, 2 ** (op.wbits - 1)
+            codes = rng.integers(-half, half, (out, op.kernel, op.kernel, cin)).astype(np.int8)
+            m = rng.uniform(0.5, 2, out) * 4 / (half * op.kernel * np.sqrt(cin))
+            params[op.name] = Params(
+                codes, (m / (8 if op.name == "a" else 1)).astype(np.float32), np.full(out, 9, np.float32)
+            )
+    return Graph(tensors, tuple(ops), params, dict.fromkeys(tensors, 1.0))
+
+
+def test_uncommon_graph(tmp_path: Path, isa: str) -> None:
+    graph = uncommon_graph(0)
+    write(graph, tmp_path / "model.gguf")
+    image = picture(2, (23, 18))
+    want = run_reference(graph, image)
+    model = _native.Model(str(tmp_path / "model.gguf"), 3)
+    for name, value in model.dump(image).items():
+        np.testing.assert_array_equal(value, want[name], name)
+    copied = {row["name"] for row in model.profile(image) if row["kernel"] == "copy_scalar"}
+    assert copied == {"aa", "ab"}, "only what is in a second place is copied"
 
 
 def test_threads_do_not_change_the_result(tmp_path: Path, isa: str) -> None:

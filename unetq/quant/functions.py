@@ -21,26 +21,26 @@ class _Round(torch.autograd.Function):
 
 
 class _FakeQuantize(torch.autograd.Function):
-    """One function in place of a chain of five: saves one tensor and two thirds of the time."""
+    """One function in place of a chain of five: fewer passes over memory, which is what it costs."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, lo: int, hi: int) -> Tensor:
-        scaled = x / step
-        ctx.save_for_backward(scaled, step)
+        clipped = (x / step).clamp_(lo, hi)
+        quantized = clipped.round().mul_(step)
+        ctx.save_for_backward(clipped, quantized, step)
         ctx.bounds = lo, hi
-        return scaled.round().clamp_(lo, hi).mul_(step)
+        return quantized
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        scaled, step = ctx.saved_tensors
+        clipped, quantized, step = ctx.saved_tensors
         lo, hi = ctx.bounds
-        inside = (scaled >= lo) & (scaled <= hi)
-        grad_x = grad * inside
+        grad_x = grad * ((clipped > lo) & (clipped < hi))
         grad_step = None
         if ctx.needs_input_grad[1]:
-            # inside: round(v/s) - v/s; below: lo; above: hi
-            slope = scaled.round().clamp_(lo, hi).sub_(scaled * inside).mul_(grad)
-            grad_step = slope.sum_to_size(step.shape) if step.ndim else slope.sum()
+            # Inside: round(v/s) - v/s; below: lo; above: hi. That is round(clipped), less v/s where grad_x passes.
+            rounded = (grad * quantized).sum_to_size(step.shape) / step
+            grad_step = rounded - (grad_x * clipped).sum_to_size(step.shape)
         return grad_x, grad_step, None, None
 
 

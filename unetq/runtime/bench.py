@@ -23,6 +23,8 @@ from unetq.runtime.predict import check_memory
 __all__ = ["bench", "parse_size"]
 
 WARMUP = 3
+# Exit code of the timing process for a sentence that its user is meant to read.
+REFUSED = 2
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -59,6 +61,8 @@ def bench(path: Path, size: tuple[int, int], threads: int = 1, repeats: int = 15
     open_model(path, threads)  # its sentence, if there is one, from this process
     command = [sys.executable, "-m", "unetq.runtime.bench", str(path), *map(str, (*size, threads, repeats))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == REFUSED:
+        raise UserError(done.stderr.strip())
     if done.returncode != 0:
         raise UserError(f"Timing {path} failed: {(done.stderr.strip() or 'the process was killed').splitlines()[-1]}")
     result: dict[str, Any] = json.loads(done.stdout)
@@ -112,7 +116,8 @@ def _main() -> None:
     try:
         sys.stdout.write(json.dumps(_time_here(Path(path), (height, width), threads, repeats)))
     except UserError as error:
-        sys.exit(str(error))
+        sys.stderr.write(str(error))
+        sys.exit(REFUSED)
 
 
 if __name__ == "__main__":

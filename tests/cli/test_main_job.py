@@ -1,0 +1,146 @@
+"""The main job by its verbs: phantom, train, export, evaluate, predict, bench, report; and what `--json` promises."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+UNETQ = [sys.executable, "-m", "unetq.cli"]
+CONFIG = """
+name: tiny
+net: {base: 4, depth: 2, cap: 8}
+prep: {tile: 512}
+iterations: 6
+finetune_iterations: 4
+batch: 2
+crop: 64
+validate_every: 3
+save_every: 2
+calibrate: 1
+"""
+
+
+def unetq(*args: object) -> dict[str, Any]:
+    done = subprocess.run([*UNETQ, *map(str, args), "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert isinstance(result, dict)
+    return result
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with phantom slices, a tiny configuration, a float run and a W4A6 run from it, exported."""
+    folder = tmp_path_factory.mktemp("job")
+    unetq("data", "phantom", "em", folder / "raw", "--cases", 7)
+    unetq("data", "prepare", "em", folder / "raw", "--out", folder / "data")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    train = ("train", "--dataset", "em", "--config", folder / "tiny.yaml", "--data", folder / "data")
+    unetq(*train, "--quantizer", "float", "--out", folder / "float")
+    unetq(*train, "--wbits", 4, "--abits", 6, "--init-from", folder / "float", "--out", folder / "W4A6")
+    unetq("export", folder / "W4A6", "--out", folder / "model.gguf")
+    return folder
+
+
+def test_train_json(place: Path) -> None:
+    run = place / "twin"
+    result = unetq(
+        "train",
+        "--dataset",
+        "em",
+        "--config",
+        place / "tiny.yaml",
+        "--data",
+        place / "data",
+        "--out",
+        run,
+        "--abits",
+        2,
+    )
+    assert set(result) == {"run", "best_val_dice", "test", "seconds"}
+    assert set(result["test"]["dice"]) == {"mean", "std", "per_case"}
+    assert (run / "float/best.pt").is_file(), "the float twin is trained first"
+
+
+def test_engines_agree(place: Path) -> None:
+    unetq("export", place / "W4A6")
+    scores = {}
+    for engine in ("native", "reference", "torch"):
+        result = unetq("evaluate", place / "W4A6", "--data", place / "data", "--engine", engine)
+        assert set(result) >= {"dataset", "split", "engine", "n_cases", "dice"}
+        scores[engine] = result["dice"]["mean"]
+    assert scores["native"] == scores["reference"]
+    assert abs(scores["torch"] - scores["reference"]) < 1e-4, "0.01 point of Dice"
+    assert (
+        unetq("evaluate", place / "model.gguf", "--dataset", "em", "--data", place / "data")["dice"]["mean"]
+        == scores["native"]
+    )
+
+
+def test_info_json(place: Path) -> None:
+    info = unetq("info", place / "model.gguf")
+    keys = {"parameters", "bytes_file", "bytes_float32", "bytes_nominal", "bytes_honest", "layers", "hash"}
+    assert set(info) == keys and all(
+        set(layer) == {"name", "op", "wbits", "abits", "bytes"} for layer in info["layers"]
+    )
+    assert info["bytes_file"] == (place / "model.gguf").stat().st_size
+
+
+def test_predict_json(place: Path) -> None:
+    out = place / "mask.tif"
+    result = unetq("predict", place / "model.gguf", place / "raw/train-volume.tif", "--out", out, "--threads", 2)
+    assert set(result) == {"input", "output", "seconds", "peak_rss_bytes", "voxels_per_label"}
+    assert out.is_file()
+
+
+def test_bench_json(place: Path) -> None:
+    result = unetq("bench", place / "model.gguf", "--size", "96x64", "--repeats", 3)
+    assert set(result) >= {"isa", "threads", "size", "ms_median", "ms_min", "peak_rss_bytes", "gmacs", "layers"}
+    assert set(result["layers"][0]) == {"name", "op", "kernel", "ms", "gmacs"}
+
+
+def test_report_json(place: Path) -> None:
+    result = unetq("report", place / "float", place / "W4A6", "--out", place / "report")
+    keys = {
+        "run",
+        "dataset",
+        "quantizer",
+        "wbits",
+        "abits",
+        "dice_mean",
+        "dice_std",
+        "bytes_nominal",
+        "bytes_honest",
+        "ms_median",
+    }
+    assert [keys <= set(row) for row in result["rows"]] == [True, True]
+    assert all(row["ms_median"] > 0 and row["peak_rss_bytes"] > 0 for row in result["rows"])
+    assert sorted(p.name for p in (place / "report").iterdir()) == ["index.html", "table.csv", "table.json"]
+
+
+def test_ctrl_c_leaves_a_run_that_resume_finishes(place: Path) -> None:
+    run, config = place / "stopped", place / "long.yaml"
+    config.write_text(CONFIG.replace("iterations: 6", "iterations: 4000", 1))
+    command = [*UNETQ, "train", "--config", config, "--data", place / "data", "--quantizer", "float", "--out", run]
+    process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if (run / "metrics.jsonl").is_file() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "--resume" in said and "Traceback" not in said
+    assert (run / "last.pt").is_file() and not (run / "test.json").exists()
+
+
+def test_float_network_is_not_exported(place: Path) -> None:
+    done = subprocess.run([*UNETQ, "export", str(place / "float")], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "torch only" in done.stderr
