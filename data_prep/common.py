@@ -19,9 +19,19 @@ from numpy.typing import NDArray
 from unetq.errors import UserError
 from unetq.files import make_folder
 
-__all__ = ["Description", "block_splits", "cached", "files_hash", "is_prepared", "make_prepared", "write_case"]
+__all__ = [
+    "Description",
+    "block_splits",
+    "cached",
+    "dataset_name",
+    "files_hash",
+    "is_prepared",
+    "make_prepared",
+    "write_case",
+]
 
 Splits = dict[str, list[str]]
+CACHE = ".unetq"
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,20 @@ class Description:
 def is_prepared(folder: Path) -> bool:
     """True for a folder in the nnU-Net raw format with splits."""
     return (folder / "dataset.json").is_file() and (folder / "splits_final.json").is_file()
+
+
+def dataset_name(folder: Path) -> str | None:
+    """Name of the data set that a prepared folder was made of by us, or None where somebody else made it.
+
+    Raises:
+        UserError: dataset.json cannot be read.
+    """
+    try:
+        about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        name = about.get("unetq", {}).get("dataset")
+    except (OSError, ValueError, AttributeError):
+        raise UserError(f"{folder / 'dataset.json'} is damaged: make the folder again.") from None
+    return None if name is None else str(name)
 
 
 def write_case(
@@ -99,10 +123,20 @@ def make_prepared(out: Path, about: Description, splits: Splits, write_cases: Ca
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def cached(name: str) -> Path:
-    """Where prepared data of raw files goes: the user's cache, because the folder of the raw files is not ours to write to."""
+def cached(place: Path, name: str) -> Path:
+    """Where prepared data of raw files goes: beside them, or where they are read-only into the user's cache."""
+    beside = place / CACHE / name
+    if is_prepared(beside) or _is_writable(place):
+        return beside
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "unetq" / name
+
+
+def _is_writable(folder: Path) -> bool:
+    """False for a folder without any write bit, too: the administrator, who may write anywhere, is not meant to."""
+    writable = os.access(folder, os.W_OK | os.X_OK) and folder.stat().st_mode & 0o222
+    inner = folder / CACHE
+    return bool(writable) and (not inner.exists() or os.access(inner, os.W_OK | os.X_OK))
 
 
 def files_hash(paths: Iterable[Path], version: int) -> str:

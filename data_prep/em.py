@@ -24,9 +24,12 @@ HELP = (
     "get train-volume.tif and train-labels.tif of the ISBI 2012 EM segmentation challenge (imagej.net), or try made-up "
     "slices with `unetq data phantom em DIR`"
 )
-SOURCE = "ISBI 2012 EM segmentation challenge, non-commercial use, cite Cardona et al., PLoS Biology 2010"
-# There is no SNOMED CT code for the inside of a neuron's process.
-ABOUT = {"channels": ("EM",), "labels": ("interior",), "snomed": {"interior": ""}}
+SOURCE = (
+    "slices in the layout of the ISBI 2012 EM segmentation challenge; its own: non-commercial use, cite Cardona et al., "
+    "PLoS Biology 2010"
+)
+# The inside of a cell has no SNOMED CT code that says more than that.
+SNOMED = {"interior": ""}
 SPACING_UM = (0.004, 0.004, 0.05)
 VOLUME, LABELS = "train-volume.tif", "train-labels.tif"
 IMAGE_FOLDER, LABEL_FOLDER = "images", "labels"
@@ -63,7 +66,7 @@ def prepare(source: Path, out: Path | None = None) -> Path:
     if place is None:
         raise UserError(f"There are no EM files in {source}: {HELP}.")
     files = _files(place)
-    digest = files_hash(files, VERSION)
+    digest = files_hash([*files[0], *files[1]], VERSION)
     target = out or cached(place, f"em-{digest[:12]}")
     if out is None and is_prepared(target):
         return target
@@ -77,7 +80,7 @@ def prepare(source: Path, out: Path | None = None) -> Path:
         for name, image, label in zip(names, images, labels, strict=True):
             write_case(folder, name, image[None], (label != 0).astype(np.uint8)[None], SPACING_UM)
 
-    about = Description("em", source=SOURCE, hash=digest, **ABOUT)
+    about = Description("em", ("EM",), ("interior",), SOURCE, digest, SNOMED)
     make_prepared(target, about, block_splits(names), write_cases)
     return target
 
@@ -106,9 +109,9 @@ def _pairs(place: Path) -> tuple[list[Path], list[Path]]:
     return [images[name] for name in order], [labels[name] for name in order]
 
 
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
     """Slice 10 comes after slice 9: neighbours must be neighbours, or the guards between the splits guard nothing."""
-    return [(int(digits or 0), text) for text, digits in re.findall(r"(\D*)(\d*)", name.lower())], name
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name.lower())], name
 
 
 def _stacks(files: tuple[list[Path], list[Path]]) -> tuple[Pages, Pages]:

@@ -187,8 +187,8 @@ def _stretch(places: Plane) -> Plane:
     do not become thinner than they are elsewhere."""
     (yy, yx), (xy, xx) = (np.gradient(axis) for axis in places)
     total, area = yy**2 + yx**2 + xy**2 + xx**2, yy * xx - yx * xy
-    longest: Plane = np.sqrt((total + np.sqrt((total**2 - 4 * area**2).clip(0, None))) / 2)
-    return longest / 2
+    longest: Plane = np.sqrt((total + np.sqrt((total**2 - 4 * area**2).clip(0, None))) / 2) / np.float32(2)
+    return longest
 
 
 def _gauss(size: int, sigma: float) -> Plane:
@@ -207,12 +207,13 @@ def _grain(size: int, sigma: float) -> Plane:
     """Spectrum of a Gaussian that leaves white noise its standard deviation."""
     kernel = _gauss(size, sigma)
     spread = np.sqrt((np.fft.irfft2(kernel, s=(size, size)) ** 2).sum())
-    return (kernel / spread).astype(np.float32)
+    return kernel / np.float32(spread)
 
 
 def _filter(field: Plane, spectrum: Plane) -> Plane:
     """Convolution of the last two axes, periodic."""
-    return np.fft.irfft2(np.fft.rfft2(field) * spectrum, s=field.shape[-2:]).astype(np.float32)
+    filtered: Plane = np.fft.irfft2(np.fft.rfft2(field) * spectrum, s=field.shape[-2:]).astype(np.float32)
+    return filtered
 
 
 def _double(plane: Plane) -> Plane:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetq.data_prep import em
-from unetq.data_prep.common import is_prepared
+from unetq.data_prep.common import dataset_name, is_prepared
 from unetq.errors import UserError, nearest
 
 __all__ = ["DATASETS", "DataSet", "locate", "lookup", "prepare"]
@@ -58,13 +58,20 @@ def locate(name: str, data: Path | None) -> Path:
     """The prepared folder of a data set: `data`, else $UNETQ_DATA, else ./data; raw files there are prepared on first use.
 
     Raises:
-        UserError: unknown data set, nothing found, or files that are not as they must be.
+        UserError: unknown data set, nothing found, another data set, or files that are not as they must be.
     """
     dataset = lookup(name)
     folder = data or Path(os.environ.get("UNETQ_DATA") or "data")
+    others = []
     for place in (folder, folder / name):
         if is_prepared(place):
-            return place
-    if dataset.find(folder) is None:
-        raise UserError(f"There is no {name} data in {folder}: {dataset.help}, and name the folder with --data.")
-    return dataset.prepare(folder, None)
+            holds = dataset_name(place)
+            if holds in (name, None):
+                return place
+            others.append(f'{place} holds the data set "{holds}", not "{name}"')
+    if dataset.find(folder) is not None:
+        return dataset.prepare(folder, None)
+    if others:
+        raise UserError(f"{others[0]}: name another folder with --data.")
+    missing = "" if folder.is_dir() else f" (there is no folder {folder})"
+    raise UserError(f"No {name} data found in {folder}{missing}: {dataset.help}, and name the folder with --data.")

@@ -255,7 +255,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Put runs into one table, plot and page: Dice against nominal, honest and peak memory and latency."""
-    from unetq.pipeline import complete_run
+    from unetq.pipeline import complete_run, find_images
     from unetq.report.report import ReportOptions
     from unetq.report.report import report as write_report
     from unetq.report.tables import rich_table
@@ -264,7 +264,7 @@ def report(
         for index, run in enumerate(runs):
             advance(index, len(runs))
             complete_run(run, threads)
-    result = write_report(runs, out, ReportOptions(data=data))
+    result = write_report(runs, out, ReportOptions(data=find_images(runs, data)))
     if as_json:
         return _emit(result, True)
     note.print(rich_table(result["rows"]))
@@ -282,7 +282,8 @@ def view(
     """Open the viewer in the browser, on this machine only."""
     from unetq.app.launch import launch
 
-    sys.exit(launch(folder or [Path("runs")], port))
+    default = [path for path in (Path("runs"),) if path.is_dir()]
+    sys.exit(launch(folder or default, port))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from unetq.runtime.model import open_model
 from unetq.runtime.reference import run_reference
 from unetq.spec import PrepSpec
 
-__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_run"]
+__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_run", "find_images"]
 
 ENGINES = ("native", "reference", "torch")
 BENCH_SIZE = (512, 512)
@@ -74,10 +75,12 @@ def complete_run(run: Path, threads: int = 1) -> None:
     Raises:
         UserError: not a run with a checkpoint.
     """
+    model, bench = run / "model.gguf", run / "bench.json"
+    if bench.is_file() and model.is_file():
+        return
     from unetq.train.bench import bench_run
     from unetq.train.evaluate import load_run
 
-    model, bench = run / "model.gguf", run / "bench.json"
     exportable = layout(load_run(run)[1].net).is_integer
     if exportable and not model.is_file():
         export_run(run, model)
@@ -86,6 +89,17 @@ def complete_run(run: Path, threads: int = 1) -> None:
 
         timed = bench_model(model, BENCH_SIZE, threads=threads) if exportable else bench_run(run, BENCH_SIZE, threads)
         atomic_text(bench, json.dumps(timed, indent=1) + "\n")
+
+
+def find_images(runs: Sequence[Path], data: Path | None) -> Path | None:
+    """The prepared folder with the test images of a report, if one is named; else each run's own record holds.
+
+    Raises:
+        UserError: there is no such data in the named folder.
+    """
+    if data is None or not runs:
+        return None
+    return locate(str(_json(runs[0] / "test.json").get("dataset", "")), data)
 
 
 def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, str]:

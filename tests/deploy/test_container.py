@@ -91,7 +91,9 @@ def blank(net: NetSpec) -> Graph:
 
 @pytest.mark.parametrize(("wbits", "share"), [(4, 7.7), (2, 15)])
 def test_size_of_the_papers_network_follows_the_bits(wbits: int, share: float, tmp_path: Path) -> None:
-    net = NetSpec(base=64, depth=3, cap=256, upsampling="bilinear", last_kernel=1, quant=QuantSpec.of("fixed", wbits, 6))
+    net = NetSpec(
+        base=64, depth=3, cap=256, upsampling="bilinear", last_kernel=1, quant=QuantSpec.of("fixed", wbits, 6)
+    )
     graph = blank(net)
     path = write_model(graph, META, tmp_path / "model.gguf")
     cost = net_cost(graph)
@@ -134,7 +136,10 @@ def test_graphs_that_are_none(graph: Graph, tmp_path: Path) -> None:
     refused_without_a_trace(replace(graph, params={**graph.params, **wrong}), META, tmp_path, "mid.conv1")
     codes = replace(graph.params["mid.conv1"], codes=graph.params["mid.conv1"].codes + np.int8(4))
     refused_without_a_trace(
-        replace(graph, params={**graph.params, "mid.conv1": codes}), META, tmp_path, "mid.conv1 has weight codes outside"
+        replace(graph, params={**graph.params, "mid.conv1": codes}),
+        META,
+        tmp_path,
+        "mid.conv1 has weight codes outside",
     )
     scale = replace(graph.params["mid.conv1"], m=graph.params["mid.conv1"].m * np.float32(np.nan))
     refused_without_a_trace(

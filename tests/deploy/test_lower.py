@@ -60,9 +60,7 @@ def exported(model: UNet, folder: Path) -> Model:
 
 @pytest.mark.parametrize("upsampling", ["nearest", "bilinear", "transposed"])
 @pytest.mark.parametrize(("scheme", "wbits", "abits"), SCHEMES)
-def test_promises(
-    scheme: str, wbits: int | None, abits: int | None, upsampling: str, tmp_path: Path
-) -> None:
+def test_promises(scheme: str, wbits: int | None, abits: int | None, upsampling: str, tmp_path: Path) -> None:
     quant = QuantSpec.of(scheme, wbits, abits)
     model = trained(NetSpec(base=8, depth=2, cap=24, upsampling=upsampling, quant=quant))  # type: ignore[arg-type]
     parity = compare(model, exported(model, tmp_path), images(1))

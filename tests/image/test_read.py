@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,6 +234,28 @@ def test_nifti_damage(suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[
 )
 def test_nifti_refused(array: np.ndarray, word: str, tmp_path: Path) -> None:
     refused(nifti(tmp_path / "a.nii.gz", array), word)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_header_that_promises_too_much(suffix: str, tmp_path: Path) -> None:
+    """Refused before memory is reserved: these would be 2**60 bytes."""
+    path = nifti(tmp_path / "whole.nii", STACK.T, kind=nib.Nifti2Image)
+    data = bytearray(path.read_bytes())
+    data[16:48] = np.array([3, 2**20, 2**20, 2**19], np.int64).tobytes()  # dim of a NIfTI-2
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(gzip.compress(data) if suffix == ".nii.gz" else data)
+    refused(path, "corrupt")
+
+
+def test_strange_header_says_nothing_beside_the_sentence(tmp_path: Path) -> None:
+    """In a process of its own: pytest would catch nibabel's log."""
+    path = nifti(tmp_path / "a.nii", STACK.T)
+    data = bytearray(path.read_bytes())
+    data[70:72] = b"ww"  # the data type
+    path.write_bytes(data)
+    code = f"import unetq.image.read as r\ntry: r.read({str(path)!r})\nexcept r.UserError: pass"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
 
 
 def test_nifti_singular_affine(tmp_path: Path) -> None:

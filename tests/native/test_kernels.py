@@ -270,7 +270,7 @@ def test_quantize(row: dict[str, Any]) -> None:
     for rng, codes, settings in map_cases(15):
         image = rng.normal(0, 3, codes.shape).astype(np.float32)
         image.flat[0] = rng.choice([3e38, -3e38, 0.5, -0.0])
-        m = np.float32([rng.choice([0.5, 31.7, 3e5])])
+        m = np.array([rng.choice([0.5, 31.7, 3e5])], np.float32)
         with np.errstate(over="ignore"):
             want = np.clip(np.rint(image * m[0]), -128, 127).astype(np.int16)
         got, _ = _native.run_kernel(row["name"], image, m=m, lo=-128, hi=127, **(settings | {"out_zero": 128}))

@@ -23,7 +23,9 @@ from unetq.spec import NetSpec, PrepSpec, QuantSpec
 
 NETS = [
     NetSpec(base=3, depth=1),
-    NetSpec(in_channels=2, out_channels=4, base=3, depth=3, cap=9, upsampling="bilinear", quant=QuantSpec.of("lsq", 7, 5)),
+    NetSpec(
+        in_channels=2, out_channels=4, base=3, depth=3, cap=9, upsampling="bilinear", quant=QuantSpec.of("lsq", 7, 5)
+    ),
     NetSpec(base=5, depth=2, upsampling="transposed", last_kernel=1, quant=QuantSpec.of("ternarynet")),
     NetSpec(base=3, depth=2, quant=QuantSpec.of("binary", abits=3), layers={"mid.conv1": QuantSpec.of("fixed", 3, 3)}),
 ]

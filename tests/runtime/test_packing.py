@@ -59,5 +59,7 @@ def test_order_is_that_of_the_array_not_of_its_memory() -> None:
 
 @pytest.mark.parametrize("count", [8, 11])
 def test_wrong_length_is_refused(count: int) -> None:
-    with pytest.raises(UserError, match=rf"{count} codes of 3 bits need {packed_bytes(count, 3)} bytes, but there are 4"):
+    with pytest.raises(
+        UserError, match=rf"{count} codes of 3 bits need {packed_bytes(count, 3)} bytes, but there are 4"
+    ):
         unpack_codes(np.zeros(4, np.uint8), count, 3, "twos")

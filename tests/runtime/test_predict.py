@@ -175,7 +175,9 @@ def test_too_little_memory_is_refused_before_the_work(
     source = as_tiff(picture(3, 50, 50), tmp_path)
     monkeypatch.setattr(module, "available_bytes", lambda: 100_000)
     monkeypatch.setattr(Model, "run", lambda *_: pytest.fail("the work began"))
-    with pytest.raises(UserError, match=r"50 x 50 x 3 pixels in tiles of 32 need \d+ MiB of memory, but 0 MiB are free"):
+    with pytest.raises(
+        UserError, match=r"50 x 50 x 3 pixels in tiles of 32 need \d+ MiB of memory, but 0 MiB are free"
+    ):
         predict_file(path, source, tmp_path / "mask.tif")
     assert not (tmp_path / "mask.tif").exists()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import math
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import IOBase
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +29,7 @@ __all__ = ["read_nifti", "write_nifti"]
 # Spatial unit of xyzt_units -> mm; a file that names none means mm.
 MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 CHUNK = 1 << 20
+GZIP_RATIO = 1040  # no byte of DEFLATE makes more than 1032
 NIFTI_2 = 540  # length of its header; 348 in NIfTI-1
 BROKEN = (
     ImageFileError,
@@ -50,12 +53,12 @@ def read_nifti(path: Path) -> Volume:
     """
     packed = path.name.lower().endswith(".gz")
     try:
-        # nibabel's log of a strange header would stand on standard error, beside the one sentence.
         with (
-            imageglobals.LoggingOutputSuppressor(),
+            _quiet(),
             cast(IOBase, gzip.open(path) if packed else path.open("rb")) as file,
         ):
             image = _open(file, path)
+            _check_length(image, path, packed)
             array = np.asarray(image.dataobj)
             while file.read(CHUNK):  # to the end: gzip's check sum comes last
                 pass
@@ -107,6 +110,24 @@ def _open(file: IOBase, path: Path) -> Nifti1Image:
     if image.get_data_dtype().kind not in "iuf":
         raise UserError(f"{path} holds colour or complex voxels, but only gray ones can be segmented.")
     return image
+
+
+def _check_length(image: Nifti1Image, path: Path, packed: bool) -> None:
+    """Believes no header that promises more voxels than the file can hold; nibabel would reserve memory for them."""
+    needed = math.prod(int(n) for n in image.shape) * image.get_data_dtype().itemsize
+    if needed > path.stat().st_size * (GZIP_RATIO if packed else 1):
+        raise ImageFileError("shorter than its header says")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back nibabel's log of a strange header: it would stand on standard error, beside the one sentence."""
+    log = imageglobals.logger
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _affine(header: Nifti1Header, path: Path) -> NDArray[np.float64]:
