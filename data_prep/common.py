@@ -113,7 +113,8 @@ def make_prepared(out: Path, about: Description, splits: Splits, write_cases: Ca
             (temporary / name).mkdir()
         write_cases(temporary)
         _write_json(temporary / "splits_final.json", [splits])
-        _write_json(temporary / "dataset.json", _dataset_json(about, splits))
+        cases = len(list((temporary / "labelsTr").iterdir()))  # guard slices, too, or nnU-Net refuses the folder
+        _write_json(temporary / "dataset.json", _dataset_json(about, cases))
         temporary.chmod(0o755)
         temporary.rename(out)
     except OSError as error:
@@ -174,12 +175,12 @@ def block_splits(names: Sequence[str], val: float = 0.15, test: float = 0.2) -> 
     }
 
 
-def _dataset_json(about: Description, splits: Splits) -> dict[str, Any]:
+def _dataset_json(about: Description, cases: int) -> dict[str, Any]:
     return {
         "name": about.dataset,
         "channel_names": {str(i): name for i, name in enumerate(about.channels)},
         "labels": {"background": 0, **{name: i for i, name in enumerate(about.labels, 1)}},
-        "numTraining": sum(map(len, splits.values())),
+        "numTraining": cases,
         "file_ending": ".nii.gz",
         "unetq": {"dataset": about.dataset, "hash": about.hash, "snomed": dict(about.snomed), "source": about.source},
     }

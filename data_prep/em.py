@@ -36,7 +36,7 @@ IMAGE_FOLDER, LABEL_FOLDER = "images", "labels"
 # Three blocks and two guards, and a slice to spare.
 MIN_PAGES, MIN_SIDE = 6, 64
 # Raised whenever the prepared data of the same files would change.
-VERSION = 1
+VERSION = 2
 
 Pages = Sequence[NDArray[Any]]
 
@@ -111,7 +111,7 @@ def _pairs(place: Path) -> tuple[list[Path], list[Path]]:
 
 def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
     """Slice 10 comes after slice 9: neighbours must be neighbours, or the guards between the splits guard nothing."""
-    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name.lower())], name
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", Path(name).stem.lower())], name
 
 
 def _stacks(files: tuple[list[Path], list[Path]]) -> tuple[Pages, Pages]:

@@ -32,5 +32,3 @@ def run_kernel(
     b: NDArray[np.float32] = ...,
     **settings: int,
 ) -> tuple[NDArray[Any], float]: ...
-
-__file__: str

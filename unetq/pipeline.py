@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unetq.data_prep.registry import locate
 from unetq.errors import UserError, nearest
 from unetq.files import atomic_text
@@ -118,7 +121,11 @@ def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, str]:
     trained_on = str(model.meta.provenance.get("dataset", ""))
     if engine == "native":
         return model.run, model.meta.prep, trained_on
-    return lambda image: run_reference(model.graph, image)["head"], model.meta.prep, trained_on
+
+    def reference(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(run_reference(model.graph, image)["head"], np.float32)
+
+    return reference, model.meta.prep, trained_on
 
 
 def _labels(folder: str | None) -> tuple[Label, ...]:

@@ -48,7 +48,7 @@ def test_hash(tmp_path: Path) -> None:
     assert len(hashes) == 6
     b.write_bytes(b"3")
     assert files_hash([a, b], 1) not in hashes
-    with pytest.raises(UserError, match="Cannot read .*gone"):
+    with pytest.raises(UserError, match=r"Cannot read .*gone"):
         files_hash([tmp_path / "gone"], 1)
 
 

@@ -50,7 +50,9 @@ def test_raw_files_are_prepared_on_first_use(raw: Path) -> None:
     first = locate("em", raw)
     assert is_prepared(first)
     assert first.parent == raw / CACHE
-    assert locate("em", raw.parent / "raw") == first
+    assert locate("em", first) == first
+    above = raw.rename(raw.parent / "em").parent
+    assert locate("em", above) == locate("em", above / "em") == above / "em" / CACHE / first.name
 
 
 def test_sentences(tmp_path: Path, raw: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
-import sys
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from unetq.image.volume import Format, Volume
 __all__ = ["read_jpeg", "read_png", "read_tiff", "write_png", "write_tiff"]
 
 QUIET = threading.Lock()
+FLUSH = ctypes.CDLL(None).fflush
 PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 
 
@@ -127,26 +128,24 @@ def _write(mask: NDArray[np.uint8], like: Volume, path: Path, writer: str) -> No
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Sends the process's standard error nowhere: libtiff writes there itself, beside the one sentence of the error.
+    """Sends what the C libraries print nowhere: libtiff writes to standard error, beside the one sentence, and ITK's
+    JPEG reader to standard output, into the JSON.
 
-    The lock keeps a second thread from taking the closed stream for the one to restore.
+    The lock keeps a second thread from taking the muted streams for the ones to restore.
     """
-    if sys.stderr:
-        sys.stderr.flush()
-    with QUIET:
-        try:
-            kept = os.dup(2)
-        except OSError:  # there is no standard error
-            yield
-            return
+    with QUIET, ExitStack() as stack:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+        stack.callback(os.close, nowhere)
+        for stream in (1, 2):
+            try:
+                kept = os.dup(stream)
+            except OSError:  # the process has no such stream
+                continue
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, stream)
+            os.dup2(nowhere, stream)
+        stack.callback(FLUSH, None)  # first of all: printf keeps its text in a buffer
+        yield
 
 
 def _bytes(path: Path) -> bytes:

@@ -55,9 +55,9 @@ struct RawTensor {
 
 struct Bytes;  // the file in memory (model.cc)
 
-// Promises: indices in range, each tensor made before it is read, shapes and levels fit each other, one quantizer (kind, bits)
-// on both sides of a concatenation, accumulators below 2^31 by the layer's own bits and fan-in, ternary codes never -2,
-// every pointer inside the file and aligned for its type.
+// Promises: indices in range, each tensor made before it is read, shapes and levels fit each other, one quantizer
+// (kind, bits) on both sides of a concatenation, accumulators below 2^31 by the layer's own bits and fan-in, ternary
+// codes never -2, every pointer inside the file and aligned for its type.
 struct Model {
   std::vector<Tensor> tensors;
   std::vector<Op> ops;
