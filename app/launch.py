@@ -37,7 +37,7 @@ def command(folders: Sequence[Path], port: int) -> list[str]:
     options = [part for name, value in {**SETTINGS, "server.port": str(port)}.items() for part in (f"--{name}", value)]
     script = Path(__file__).with_name("main.py")
     models = [part for folder in folders for part in ("--models", str(Path(folder).resolve()))]
-    return [sys.executable, "-m", "streamlit", "run", str(script), *options, "--", *models]
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(script), *options, "--", *models]
 
 
 def launch(folders: Sequence[Path], port: int = 8501) -> int:

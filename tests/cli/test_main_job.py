@@ -135,7 +135,7 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes(place: Path) -> None:
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert "--resume" in said and "Traceback" not in said
     assert (run / "last.pt").is_file() and not (run / "test.json").exists()

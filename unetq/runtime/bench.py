@@ -59,7 +59,7 @@ def bench(path: Path, size: tuple[int, int], threads: int = 1, repeats: int = 15
         UserError: the file is no model, or the image does not fit into memory.
     """
     open_model(path, threads)  # its sentence, if there is one, from this process
-    command = [sys.executable, "-m", "unetq.runtime.bench", str(path), *map(str, (*size, threads, repeats))]
+    command = [sys.executable, "-P", "-m", "unetq.runtime.bench", str(path), *map(str, (*size, threads, repeats))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == REFUSED:
         raise UserError(done.stderr.strip())

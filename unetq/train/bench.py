@@ -39,7 +39,7 @@ def bench_run(run: Path, size: tuple[int, int], threads: int, repeats: int = 9) 
     Raises:
         UserError: the run cannot be loaded or timed.
     """
-    command = [sys.executable, "-m", "unetq.train.bench", str(run), *map(str, (*size, threads, repeats))]
+    command = [sys.executable, "-P", "-m", "unetq.train.bench", str(run), *map(str, (*size, threads, repeats))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UserError(f"Timing {run} in torch failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
