@@ -126,8 +126,8 @@ def test_product_and_sum_are_rounded_apart(tmp_path: Path) -> None:
 
 def test_large_sums_are_rounded_to_float32(tmp_path: Path) -> None:
     # 127 x 127 x 1041 + 8 = 16790297 is odd and above 2^24: halfway between two float32, it goes to the even 16790296.
-    # A quarter of that minus 4197573.5 makes 0.5 -> 0; unrounded it would be 0.75 -> 1.
-    graph = one_layer([127] * 1041 + [1], 0.25, -4197573.5)
+    # 0.75 of that is 12592722; of the unrounded sum it would be 12592722.75 -> 12592723.
+    graph = one_layer([127] * 1041 + [1], 0.75, -12592722)
     assert through_both(graph, [127.0] * 1041 + [8.0], tmp_path) == 0
 
 

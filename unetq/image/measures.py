@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 __all__ = ["dice", "hd95", "is_empty_pair", "volume_error_ml"]
@@ -93,6 +92,8 @@ def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _distance_to(surface: NDArray[np.bool_], spacing: Sequence[float]) -> NDArray[np.float64]:
     """Distance in mm of every pixel to the nearest one of the surface."""
+    import SimpleITK as sitk  # noqa: N813 - here, because it takes 94 MiB that a NIfTI study or a timing does without
+
     image = sitk.GetImageFromArray(surface.astype(np.uint8))
     image.SetSpacing([float(s) for s in spacing[::-1]])
     distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
