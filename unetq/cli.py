@@ -4,6 +4,7 @@ output; everything meant for a person goes to standard error."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -149,6 +150,8 @@ def train(
     except KeyboardInterrupt as stop:  # the run is saved, and the sentence says how to go on
         note.print(str(stop) or "Stopped.", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
+        return
     scored = result.test["dice"]
     _emit(
         result.to_json(),

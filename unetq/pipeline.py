@@ -24,16 +24,20 @@ __all__ = ["ENGINES", "complete_run", "evaluate_model", "export_run", "find_imag
 
 ENGINES = ("native", "reference", "torch")
 BENCH_SIZE = (512, 512)
+# Odd, so that cut windows and edges are in the check of an export.
+CHECK_SIZE = (93, 77)
 INTENDED_USE = "Research use only, not a medical device."
 
 
 def export_run(run: Path, out: Path) -> Path:
-    """Writes a run's checkpoint as a model file, with where it comes from.
+    """Writes a run's checkpoint as a model file, with where it comes from, and checks it against torch and the reference.
 
     Raises:
         UserError: no checkpoint, a network that only torch can run, or `out` cannot be written.
+        RuntimeError: the written file computes something else than the network: a fault of unetq.
     """
     from unetq.deploy.export import export
+    from unetq.deploy.parity import compare
     from unetq.train.evaluate import load_run
 
     model, config = load_run(run)
@@ -50,7 +54,12 @@ def export_run(run: Path, out: Path) -> Path:
         "test_dice": test.get("dice"),
     }
     meta = ModelMeta(config.prep, _labels(data.get("folder")), provenance, INTENDED_USE)
-    return export(model, meta, out)
+    export(model, meta, out)
+    image = np.random.default_rng(0).standard_normal((config.net.in_channels, *CHECK_SIZE), dtype=np.float32)
+    parity = compare(model, open_model(out), [image])
+    if not parity.kept:
+        raise RuntimeError(f"{out} does not compute what {run} does: {parity}; please report this.")
+    return out
 
 
 def evaluate_model(target: Path, dataset: str | None, data: Path | None, split: str, engine: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def test_info_json(place: Path) -> None:
     info = unetq("info", place / "model.gguf")
     keys = {"parameters", "bytes_file", "bytes_float32", "bytes_nominal", "bytes_honest", "layers", "hash"}
     assert set(info) == keys and all(
-        set(layer) == {"name", "op", "wbits", "abits", "bytes"} for layer in info["layers"]
+        set(layer) == {"name", "op", "wbits", "abits", "bytes", "bytes_nominal"} for layer in info["layers"]
     )
     assert info["bytes_file"] == (place / "model.gguf").stat().st_size
 

@@ -119,10 +119,12 @@ def info_table(info: Mapping[str, Any], meta: Meta) -> RenderableType:
     table = Table(header_style="bold", show_footer=True)
     table.add_column("Layer", footer="total")
     table.add_column("Operation")
-    for heading, footer in (("W bits", ""), ("A bits", ""), ("Bytes", f"{info['bytes_honest']:,}")):
+    sums = (f"{info['bytes_nominal']:,}", f"{info['bytes_honest']:,}")
+    for heading, footer in (("W bits", ""), ("A bits", ""), ("Nominal bytes", sums[0]), ("Honest bytes", sums[1])):
         table.add_column(heading, justify="right", footer=footer)
     for layer in info["layers"]:
-        table.add_row(layer["name"], layer["op"], str(layer["wbits"]), str(layer["abits"]), f"{layer['bytes']:,}")
+        sizes = (f"{layer['bytes_nominal']:,}", f"{layer['bytes']:,}")
+        table.add_row(layer["name"], layer["op"], str(layer["wbits"]), str(layer["abits"]), *sizes)
     honest = (
         f"honest {show_bytes(info['bytes_honest'])} (1/{info['bytes_float32'] / info['bytes_honest']:.2f} of float32)"
     )

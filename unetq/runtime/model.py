@@ -97,16 +97,18 @@ class Model:
         return result
 
     def info(self) -> dict[str, Any]:
-        """{parameters, bytes_file, bytes_float32, bytes_nominal, bytes_honest, layers: [{name, op, wbits, abits, bytes}], hash}.
+        """What the file holds: {parameters, bytes_file, bytes_float32, bytes_nominal, bytes_honest, hash,
+        layers: [{name, op, wbits, abits, bytes, bytes_nominal}]}.
 
-        `abits` is the width of a layer's output, 32 for the logits.
+        `abits` is the width of a layer's output, 32 for the logits; `bytes` are the honest ones.
         """
         cost = net_cost(self.graph)
         bits = {op.name: (op.kind, op.wbits, self.graph.tensors[op.output].bits) for op in self.graph.weighted}
         layers = []
         for layer in cost.layers:
             kind, wbits, abits = bits[layer.name]
-            layers.append({"name": layer.name, "op": kind, "wbits": wbits, "abits": abits, "bytes": layer.bytes_honest})
+            size = {"bytes": layer.bytes_honest, "bytes_nominal": layer.bytes_nominal}
+            layers.append({"name": layer.name, "op": kind, "wbits": wbits, "abits": abits, **size})
         return {
             "parameters": cost.parameters,
             "bytes_file": self.path.stat().st_size,
