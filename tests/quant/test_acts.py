@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from unetq.errors import UserError
+from unetq.nets import build
 from unetq.quant.acts import ACT_QUANTIZERS, ActQuantizer, FixedActs, LsqActs, ThtActs
+from unetq.spec import NetSpec
 
 activations = hnp.arrays(np.float32, (2, 3, 4, 4), elements=st.floats(-20, 20, width=32)).map(torch.from_numpy)
 
@@ -84,6 +87,13 @@ def test_first_training_batch_calibrates_what_was_not_calibrated() -> None:
     quantizer = FixedActs(4)
     quantizer.train()(x)
     assert quantizer.step.item() == calibrated("fixed", 4, x).step.item()
+
+
+def test_evaluation_without_calibration_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="never calibrated"):
+        _ = FixedActs(4).step
+    with pytest.raises(UserError, match="never calibrated"):
+        build(NetSpec(base=4, depth=1)).eval()(torch.zeros(1, 1, 8, 8))
 
 
 def test_state_survives_a_checkpoint() -> None:

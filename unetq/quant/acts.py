@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from unetq.errors import UserError
 from unetq.quant.functions import fake_quantize, least_squares_exponent, round_through, scale_gradient
 
 __all__ = ["ACT_QUANTIZERS", "ActQuantizer", "FloatActs", "THT_SLOPES", "ThtActs"]
@@ -101,6 +102,15 @@ class _Stepped(ActQuantizer):
 
     @property
     def step(self) -> Tensor:
+        """float32 scalar.
+
+        Raises:
+            UserError: there is none yet.
+        """
+        if not self.ready:
+            raise UserError(
+                "The activations were never calibrated: train the network, or calibrate it on some images, first."
+            )
         return self._trained_step().detach()
 
     def _sample(self, x: Tensor) -> None:

@@ -102,7 +102,8 @@ class ConvLayer(nn.Module):
         # The largest sum that codes can make decides which float type holds it exactly.
         fan_in = self.weight[0].numel()
         bound = fan_in * max(-self.wq.lo, 1) * max(-x.quantizer.lo, x.quantizer.hi)
-        dtype = torch.float32 if bound < EXACT else torch.float64
+        # A GPU's float32 convolution may be any algorithm, Winograd among them, which is not exact on whole numbers.
+        dtype = torch.float32 if bound < EXACT and x.value.device.type == "cpu" else torch.float64
         with torch.autocast(x.value.device.type, enabled=False):
             source = (x.value.float() / x.quantizer.step).round().to(dtype)
             acc = self._convolve(source, codes.to(dtype), None)
