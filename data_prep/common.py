@@ -20,6 +20,7 @@ from unetq.errors import UserError
 from unetq.files import make_folder
 
 __all__ = [
+    "PHANTOM_NOTE",
     "Description",
     "block_splits",
     "cached",
@@ -27,11 +28,14 @@ __all__ = [
     "files_hash",
     "is_prepared",
     "make_prepared",
+    "source_of",
     "write_case",
 ]
 
 Splits = dict[str, list[str]]
 CACHE = ".unetq"
+# In a folder of made-up studies; its text becomes their `source`, so that no model trained on them passes for one of real data.
+PHANTOM_NOTE = "PHANTOM.txt"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class Description:
     source: str
     hash: str
     snomed: Mapping[str, str] = field(default_factory=dict)
+
+
+def source_of(place: Path, real: str) -> str:
+    """Where the files in a folder come from: what its phantom note says, else `real`."""
+    note = place / PHANTOM_NOTE
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else real
 
 
 def is_prepared(folder: Path) -> bool:

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetq.data_prep.common import Description, block_splits, cached, files_hash, is_prepared, make_prepared, write_case
+from unetq.data_prep.common import (
+    Description,
+    block_splits,
+    cached,
+    files_hash,
+    is_prepared,
+    make_prepared,
+    source_of,
+    write_case,
+)
 from unetq.errors import UserError
 from unetq.image.read import read
 
@@ -36,7 +45,7 @@ IMAGE_FOLDER, LABEL_FOLDER = "images", "labels"
 # Three blocks and two guards, and a slice to spare.
 MIN_PAGES, MIN_SIDE = 6, 64
 # Raised whenever the prepared data of the same files would change.
-VERSION = 2
+VERSION = 3
 
 Pages = Sequence[NDArray[Any]]
 
@@ -80,7 +89,7 @@ def prepare(source: Path, out: Path | None = None) -> Path:
         for name, image, label in zip(names, images, labels, strict=True):
             write_case(folder, name, image[None], (label != 0).astype(np.uint8)[None], SPACING_UM)
 
-    about = Description("em", ("EM",), ("interior",), SOURCE, digest, SNOMED)
+    about = Description("em", ("EM",), ("interior",), source_of(place, SOURCE), digest, SNOMED)
     make_prepared(target, about, block_splits(names), write_cases)
     return target
 

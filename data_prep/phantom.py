@@ -11,10 +11,11 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
+from unetq.data_prep.common import PHANTOM_NOTE
 from unetq.data_prep.em import LABELS, MIN_SIDE, VOLUME
 from unetq.data_prep.em_phantom import SIZE, em_pages
 from unetq.errors import UserError, nearest
-from unetq.files import atomic, make_folder
+from unetq.files import atomic, atomic_text, make_folder
 
 __all__ = ["PHANTOMS", "Request", "phantom", "write_em"]
 
@@ -52,6 +53,7 @@ def phantom(dataset: str, out: Path, cases: int, seed: int, size: int | None = N
         raise UserError(f'There is no phantom of "{dataset}": {nearest(dataset, PHANTOMS)}')
     request = Request(cases, seed, size)
     PHANTOMS[dataset](make_folder(out), request)
+    atomic_text(out / PHANTOM_NOTE, f"Made-up {dataset} studies (unetq data phantom, {cases} cases, seed {seed}).\n")
 
 
 def write_em(out: Path, request: Request) -> None:

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The main job, end to end: data, float twin, W4A6, TernaryNet, export, native evaluation, report. `make demo` calls it.
 #   UNETQ_DATA=FOLDER  use the real slices in FOLDER/em/train-volume.tif in place of the phantom
-#   DEMO_OUT=FOLDER    where everything goes (default: demo)
+# Everything goes to demo/, which it makes anew.
 set -euo pipefail
 unetq="${BIN:-.venv/bin}/unetq"
-out="${DEMO_OUT:-demo}"
+out=demo
 started=$SECONDS
 step() { printf '\n== %s  [%d s]\n' "$*" $((SECONDS - started)); }
 
+rm -rf "$out"
 if [ -n "${UNETQ_DATA:-}" ] && [ -f "$UNETQ_DATA/em/train-volume.tif" ]; then
   data=$UNETQ_DATA
   step "Data: the real EM slices in $data/em"
@@ -16,12 +17,11 @@ else
   step "Data: phantom EM slices"
   "$unetq" data phantom em "$data/em" --cases 30
 fi
-rm -rf "$out/runs" "$out/report"
 
-step "Train: float, then 4-bit weights with 6-bit activations and TernaryNet from it"
+step "Train: float, 4-bit weights with 6-bit activations from it, and TernaryNet"
 "$unetq" train --dataset em --config demo --data "$data" --quantizer float --out "$out/runs/float"
 "$unetq" train --dataset em --config demo --data "$data" --wbits 4 --abits 6 --init-from "$out/runs/float" --out "$out/runs/W4A6"
-"$unetq" train --dataset em --config demo --data "$data" --quantizer ternarynet --init-from "$out/runs/float" --out "$out/runs/ternarynet"
+"$unetq" train --dataset em --config demo --data "$data" --quantizer ternarynet --out "$out/runs/ternarynet"
 
 step "Export, and the same test cases through torch, the numpy reference and the native runtime"
 for run in W4A6 ternarynet; do

@@ -8,7 +8,7 @@ train=("$unetq" train --dataset em --data "${UNETQ_DATA:?name the folder with em
 "${train[@]}" --quantizer float --out "$out/float"
 "${train[@]}" --wbits 4 --abits 6 --init-from "$out/float" --out "$out/W4A6"
 "${train[@]}" --wbits 2 --abits 2 --init-from "$out/float" --out "$out/W2A2"
-"${train[@]}" --quantizer ternarynet --init-from "$out/float" --out "$out/ternarynet"
+"${train[@]}" --quantizer ternarynet --out "$out/ternarynet"
 for run in W4A6 W2A2 ternarynet; do
   "$unetq" export "$out/$run"
   for engine in native reference torch; do

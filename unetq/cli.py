@@ -119,7 +119,9 @@ def train(
     dataset: Annotated[str, typer.Option("--dataset", help="em")] = "em",
     wbits: Annotated[int | None, typer.Option(help="Bits of a weight, 1 to 8; 32 = float.")] = None,
     abits: Annotated[int | None, typer.Option(help="Bits of an activation, 1 to 8; 32 = float.")] = None,
-    quantizer: Annotated[str, typer.Option(help="fixed, lsq, ternary, binary, ternarynet or float.")] = "fixed",
+    quantizer: Annotated[
+        str | None, typer.Option(help="fixed (default), lsq, ternary, binary, ternarynet or float.")
+    ] = None,
     config: Annotated[str | None, typer.Option(help="YAML file or preset; default: the data set's own.")] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<dataset>-<setting>.")] = None,
@@ -142,9 +144,13 @@ def train(
         else:
             lookup(dataset)
             wanted = load_config(config or dataset)
-            quant = QuantSpec.of(quantizer, wbits, abits)
+            quant = wanted.net.quant
+            if (quantizer, wbits, abits) != (None, None, None):
+                quant = QuantSpec.of(quantizer or "fixed", wbits, abits)
             wanted = replace(wanted, dataset=dataset, net=replace(wanted.net, quant=quant))
-            wanted = wanted if seed is None else replace(wanted, seed=seed)
+            wanted = replace(
+                wanted, seed=wanted.seed if seed is None else seed, init="float" if init_from else wanted.init
+            )
             run = out or Path("runs") / f"{dataset}-{quant.label.replace(' ', '-')}"
             result = loop.train(wanted, locate(dataset, data), run, options)
     except KeyboardInterrupt as stop:  # the run is saved, and the sentence says how to go on

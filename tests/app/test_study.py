@@ -98,6 +98,7 @@ def test_old_results_make_room(made: Made) -> None:
 
 def test_about_in_words(made: Made) -> None:
     assert about(open_study(made.nifti)) == "96 x 96, 3 slices, 50 x 4 x 4 nm, uint8"
+    assert about(open_study(made.tiff)) == "96 x 96, 3 slices, no pixel size in the file, uint8"
     assert folders(["--models", "a", "--models", "b", "--other"]) == ["a", "b"]
 
 

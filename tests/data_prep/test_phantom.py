@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from unetq.data_prep import em
+from unetq.data_prep.common import PHANTOM_NOTE
 from unetq.data_prep.em import LABELS, VOLUME
 from unetq.data_prep.em_phantom import em_pages
 from unetq.data_prep.phantom import PHANTOMS, phantom
@@ -47,12 +49,14 @@ def test_the_first_pages_do_not_depend_on_how_many_there_are() -> None:
 
 def test_the_layout_of_the_challenge_read_by_the_same_reader(tmp_path: Path) -> None:
     phantom("em", tmp_path / "em", 7, 0, size=128)
-    assert sorted(p.name for p in (tmp_path / "em").iterdir()) == [LABELS, VOLUME]
+    assert sorted(p.name for p in (tmp_path / "em").iterdir()) == [PHANTOM_NOTE, LABELS, VOLUME]
     images, labels = (read(tmp_path / "em" / name) for name in (VOLUME, LABELS))
     assert images.array.shape == labels.array.shape == (7, 128, 128)
     assert images.array.dtype == labels.array.dtype == np.uint8
     np.testing.assert_array_equal(images.array, em_pages(7, 0, 128)[0])
-    data = Dataset.open(em.prepare(tmp_path))
+    prepared = em.prepare(tmp_path)
+    assert "Made-up em" in json.loads((prepared / "dataset.json").read_text())["unetq"]["source"]
+    data = Dataset.open(prepared)
     np.testing.assert_array_equal(data.case("em_004").truth[0], labels.array[4] // 255)
     data.fingerprint()  # no slice is on both sides
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,8 @@ def test_a_quantized_run_from_float_has_a_float_twin() -> None:
     assert twin.is_float and not twin.needs_twin and twin.steps == twin.iterations
     scratch = config(QuantSpec.of("fixed", 4, 6), init="scratch")
     assert not scratch.needs_twin and scratch.peak_lr == scratch.lr
+    ternary = config(QuantSpec.of("ternarynet"))
+    assert not ternary.needs_twin and replace(ternary, init="float").needs_twin
 
 
 def test_schedule() -> None:

@@ -52,7 +52,7 @@ class TrainConfig:
         dataset: name of the data set.
         net: the network and its quantization.
         prep: what happens to a slice before the network.
-        iterations, lr: steps and highest learning rate from random weights (a float network, or `init` scratch).
+        iterations, lr: steps and highest learning rate from random weights (a float network, or without a twin).
         finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint.
         batch: crops in a step, over all processes.
         crop: side of a crop in pixels.
@@ -64,7 +64,8 @@ class TrainConfig:
             are trained for the codes of inference.
         calibrate: batches that set the activation quantizers before a quantized training.
         seed: of the weights, the crops and the augmentation.
-        init: float = a quantized network starts from a float twin; scratch = from random weights.
+        init: float = a quantized network starts from a float twin; scratch = from random weights; auto = scratch where the
+            activation is TernaryNet's tanh, which a ReLU twin prepares badly, else float.
         validate_every, save_every: steps between validations, and between saves for `--resume`.
         augment: random changes to the crops.
         precision: auto = bfloat16 autocast where the processor has the instructions, else float32.
@@ -90,7 +91,7 @@ class TrainConfig:
     freeze_bn: float = 0.2
     calibrate: int = 4
     seed: int = 0
-    init: Literal["float", "scratch"] = "float"
+    init: Literal["auto", "float", "scratch"] = "auto"
     validate_every: int = 100
     save_every: int = 50
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -120,7 +121,8 @@ class TrainConfig:
     @property
     def needs_twin(self) -> bool:
         """True for a quantized network that starts from its float twin."""
-        return self.init == "float" and not self.is_float
+        wanted = self.init == "float" or (self.init == "auto" and self.net.quant.acts != "tht")
+        return wanted and not self.is_float
 
     @property
     def steps(self) -> int:

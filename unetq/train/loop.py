@@ -61,8 +61,8 @@ class TrainResult:
 def train(config: TrainConfig, data: Path, run: Path, options: TrainOptions | None = None) -> TrainResult:
     """Trains, picks the checkpoint by validation Dice, and scores the test split once with it.
 
-    A quantized network with `init: float` is trained from a float checkpoint: `options.init_from`, or a twin that is trained
-    first, as a run of its own, in `<run>/float`. Under `torchrun` the processes share every batch.
+    A quantized network that starts from a twin (`TrainConfig.init`) is trained from a float checkpoint: `options.init_from`,
+    or a twin that is trained first, as a run of its own, in `<run>/float`. Under `torchrun` the processes share every batch.
 
     Args:
         config: what to train.
