@@ -9,7 +9,7 @@ namespace {
 
 // Weights of a panel of output channels should stay in the second-level cache while rows pass by, and be all there is
 // of the layer's weights in full width.
-constexpr size_t kPanelBytes = 512 * 1024;
+constexpr size_t kPanelBytes = size_t{512} * 1024;
 constexpr int kBlocksAtOnce = 4;  // kernels take up to 4 blocks in registers, so a panel has at least so many
 constexpr int kRowsPerTask = 4;
 
@@ -121,7 +121,7 @@ class Driver {
       all.out_pixel = step * job_.out.pixel;
     } else {
       all.logits_plane = static_cast<ptrdiff_t>(job_.out.height) * job_.out.width;
-      all.logits = job_.logits + first * all.logits_plane + part.dy * job_.out.width + part.dx;
+      all.logits = job_.logits + first * all.logits_plane + static_cast<ptrdiff_t>(part.dy) * job_.out.width + part.dx;
       all.logits_row = static_cast<ptrdiff_t>(step) * job_.out.width;
       all.logits_pixel = step;
     }

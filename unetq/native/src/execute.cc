@@ -1,6 +1,7 @@
 #include "execute.h"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -82,7 +83,7 @@ Status Session::prepare(int height, int width) {
 }
 
 Status Session::run(const float* image, ImageSize size, float* logits, const Observer& observer) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (size.channels != in_channels()) {
     return Status::fail("The image has " + std::to_string(size.channels) + " channels, but the model wants " +
                         std::to_string(in_channels()) + ".");
@@ -156,6 +157,7 @@ void Session::map(size_t op, int input, int channel, const float* image) {
   const Op& info = model_.ops[op];
   const Tensor &in = model_.tensors[input], &out = model_.tensors[info.output];
   const View from = view_of(plan_, input, in, arena_), to = view_of(plan_, info.output, out, arena_);
+  assert(to.data != nullptr);  // the verifier lets only a convolution put out the logits, which have no buffer
   MapRows all;
   all.in = from.data;
   all.in_row = from.row;
@@ -189,6 +191,7 @@ std::vector<int16_t> Session::tensor_codes(int tensor) const {
   const Tensor& info = model_.tensors[tensor];
   const View view = view_of(plan_, tensor, info, arena_);
   std::vector<int16_t> codes;
+  if (view.data == nullptr) return codes;  // the image and the logits are floats
   codes.reserve(static_cast<size_t>(view.channels) * view.height * view.width);
   for (int c = 0; c < view.channels; ++c) {
     for (int y = 0; y < view.height; ++y) {

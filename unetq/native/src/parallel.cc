@@ -30,7 +30,7 @@ Pool::Pool(int threads) {
 
 Pool::~Pool() {
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     stop_ = true;
     generation_.fetch_add(1);
   }
@@ -54,7 +54,7 @@ void Pool::work() {
     if (stop_) return;
     take();
     if (busy_.fetch_sub(1) == 1) {
-      std::lock_guard<std::mutex> lock(mutex_);  // so that the caller is not between its look and its sleep
+      const std::scoped_lock lock(mutex_);  // so that the caller is not between its look and its sleep
       done_.notify_one();
     }
   }
@@ -62,7 +62,7 @@ void Pool::work() {
 
 void Pool::run(int count, Call call, const void* context) {
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     count_ = count;
     call_ = call;
     context_ = context;

@@ -65,7 +65,7 @@ std::string Sha256::hex() {
 
 void Sha256::block(const uint8_t* bytes) {
   uint32_t w[64];
-  for (int i = 0; i < 16; ++i) w[i] = big_endian(bytes + 4 * i);
+  for (size_t i = 0; i < 16; ++i) w[i] = big_endian(bytes + 4 * i);
   for (int i = 16; i < 64; ++i) {
     const uint32_t a = w[i - 15], b = w[i - 2];
     w[i] = w[i - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[i - 7] + (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cfloat>
 #include <cmath>
 #include <set>
@@ -82,6 +83,7 @@ class Verifier {
   Status hash(bool verify) {
     const std::string* claim = nullptr;
     if (Status status = get("unetq.content_hash", &claim); !status.ok) return status;
+    assert(claim != nullptr);
     const bool hexadecimal = std::all_of(claim->begin(), claim->end(),
                                          [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
     if (claim->size() != kHashDigits || !hexadecimal) return damaged();
