@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -85,7 +85,12 @@ def dataset_name(folder: Path) -> str | None:
 
 
 def write_case(
-    folder: Path, name: str, image: NDArray[Any], label: NDArray[np.uint8], spacing_um: Sequence[float]
+    folder: Path,
+    name: str,
+    image: NDArray[Any],
+    label: NDArray[np.uint8],
+    affine: NDArray[np.float64],
+    unit: Literal["mm", "micron"] = "mm",
 ) -> None:
     """Writes one case as NIfTI.
 
@@ -93,20 +98,26 @@ def write_case(
         folder: prepared folder being made.
         name: of the case.
         image, label: (Z, Y, X).
-        spacing_um: (x, y, z) in microns, as the header has it.
+        affine: (4, 4), voxel index (x, y, z, 1) -> RAS position in `unit`.
+        unit: what the header says that lengths are in.
     """
-    affine = np.diag([*spacing_um, 1.0])
     for array, path in (
         (image, folder / "imagesTr" / f"{name}_0000.nii.gz"),
         (label, folder / "labelsTr" / f"{name}.nii.gz"),
     ):
         picture = nib.Nifti1Image(array.T, affine)
-        picture.header.set_xyzt_units("micron")
+        picture.header.set_xyzt_units(unit)
         nib.save(picture, path)
 
 
-def make_prepared(out: Path, about: Description, splits: Splits, write_cases: Callable[[Path], None]) -> None:
+def make_prepared(out: Path, about: Description, folds: Sequence[Splits], write_cases: Callable[[Path], None]) -> None:
     """Makes a prepared folder, whole or not at all: in a temporary folder beside it that is renamed at the end.
+
+    Args:
+        out: the folder.
+        about: for dataset.json.
+        folds: split -> names of its cases, for each fold; a verb uses the first one unless it is told otherwise.
+        write_cases: writes the cases with `write_case` into the folder that it is given.
 
     Where another process made the same folder in the meantime, that one is used.
 
@@ -122,7 +133,7 @@ def make_prepared(out: Path, about: Description, splits: Splits, write_cases: Ca
         for name in ("imagesTr", "labelsTr"):
             (temporary / name).mkdir()
         write_cases(temporary)
-        _write_json(temporary / "splits_final.json", [splits])
+        _write_json(temporary / "splits_final.json", list(folds))
         cases = len(list((temporary / "labelsTr").iterdir()))  # guard slices, too, or nnU-Net refuses the folder
         _write_json(temporary / "dataset.json", _dataset_json(about, cases))
         temporary.chmod(0o755)

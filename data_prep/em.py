@@ -85,12 +85,14 @@ def prepare(source: Path, out: Path | None = None) -> Path:
     _check(images, labels, place)
     names = [f"em_{page:03d}" for page in range(len(images))]
 
+    affine = np.diag([*SPACING_UM, 1.0])
+
     def write_cases(folder: Path) -> None:
         for name, image, label in zip(names, images, labels, strict=True):
-            write_case(folder, name, image[None], (label != 0).astype(np.uint8)[None], SPACING_UM)
+            write_case(folder, name, image[None], (label != 0).astype(np.uint8)[None], affine, "micron")
 
     about = Description("em", ("EM",), ("interior",), source_of(place, SOURCE), digest, SNOMED)
-    make_prepared(target, about, block_splits(names), write_cases)
+    make_prepared(target, about, [block_splits(names)], write_cases)
     return target
 
 

@@ -94,7 +94,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match=r"Cannot write .*out: No space left on device\."):
-        make_prepared(tmp_path / "out", ABOUT, SPLITS, fail)
+        make_prepared(tmp_path / "out", ABOUT, [SPLITS], fail)
     assert not list(tmp_path.iterdir())
 
 
@@ -102,9 +102,9 @@ def test_the_loser_uses_what_the_winner_made(tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     def overtaken(folder: Path) -> None:
-        make_prepared(out, ABOUT, SPLITS, lambda inner: (inner / "winner").touch())
+        make_prepared(out, ABOUT, [SPLITS], lambda inner: (inner / "winner").touch())
 
-    make_prepared(out, ABOUT, SPLITS, overtaken)
+    make_prepared(out, ABOUT, [SPLITS], overtaken)
     assert is_prepared(out)
     assert (out / "winner").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]

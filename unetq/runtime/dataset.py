@@ -53,19 +53,27 @@ class Dataset:
     ending: str = ".nii.gz"
 
     @staticmethod
-    def open(folder: Path | str) -> Dataset:
+    def open(folder: Path | str, fold: int = 0) -> Dataset:
         """Reads the descriptions, not yet the images.
 
+        Args:
+            folder: prepared folder.
+            fold: which entry of splits_final.json.
+
         Raises:
-            UserError: not a prepared folder, or a case is in two splits.
+            UserError: not a prepared folder, no such fold, or a case is in two splits.
         """
         folder = Path(folder)
         about, folds = _json(folder / "dataset.json"), _json(folder / "splits_final.json")
         try:
             labels = {int(value): str(name) for name, value in about["labels"].items() if int(value) > 0}
             channels = len(about.get("channel_names") or about["modality"])
-            first = folds[0] if isinstance(folds, list) else folds
-            splits = {str(split): tuple(map(str, cases)) for split, cases in first.items()}
+            folds = folds if isinstance(folds, list) else [folds]
+            if not 0 <= fold < len(folds):
+                raise UserError(
+                    f"{folder / 'splits_final.json'} has the folds 0 to {len(folds) - 1}, but no fold {fold}."
+                )
+            splits = {str(split): tuple(map(str, cases)) for split, cases in folds[fold].items()}
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise UserError(f"{folder} is not in the nnU-Net raw format: make it with `unetq data prepare`.") from None
         if sorted(labels) != list(range(1, len(labels) + 1)):
