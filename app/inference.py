@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from unetq.app.study import Study
 from unetq.errors import UserError
+from unetq.image.segment import network_stack, turned
 from unetq.runtime.model import Model, open_model
 from unetq.runtime.predict import predict
 
@@ -108,5 +109,7 @@ def memory_of(model: Model, study: Study) -> int:
 
     It is the plan's sum: the resident memory of this process would be that of the web server.
     """
-    height, width = (min(int(n), model.meta.prep.tile) for n in study.volume.array.shape[1:])
+    prep = model.meta.prep
+    _, size = network_stack(turned([study.volume], prep)[0], prep)
+    height, width = (min(n, prep.tile) for n in size)
     return sum(model.plan(height, width)[key] for key in ("weights_bytes", "arena_bytes", "scratch_bytes"))

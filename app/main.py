@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
 
 from unetq.app import panels
@@ -73,8 +72,7 @@ def about(study: Study) -> str:
     """Size, spacing in a unit that reads well, and type of the pixels."""
     depth, height, width = study.volume.array.shape
     size = f"{height} x {width}" + (f", {depth} slices" if depth > 1 else "")
-    # What a picture says whose writer knew nothing.
-    if study.volume.format != "nifti" and np.allclose(study.volume.spacing, 1.0, rtol=1e-6):
+    if not study.volume.knows_spacing:
         return f"{size}, no pixel size in the file, {study.volume.array.dtype}"
     factor, unit = next(
         (f, u) for f, u in ((1, "mm"), (1e3, "µm"), (1e6, "nm")) if min(study.volume.spacing) * f >= 0.1 or u == "nm"

@@ -222,13 +222,14 @@ def predict(
     out: Annotated[Path, typer.Option("--out", help="Mask to write, in the input's own format and geometry.")],
     threads: Threads = 0,
     tile: Annotated[int | None, typer.Option(help="Side of a tile in pixels, in place of the model's own.")] = None,
+    spacing: Annotated[float | None, typer.Option(help="mm of a pixel, in place of what the file says.")] = None,
     as_json: Json = False,
 ) -> None:
     """Segment a study with the native runtime."""
-    from unetq.runtime.predict import predict_file
+    from unetq.runtime.predict import PredictOptions, predict_file
 
     with _progress("predict") as advance:
-        result = predict_file(model, image, out, threads=threads, tile=tile, on_progress=advance)
+        result = predict_file(model, image, out, PredictOptions(threads, tile, spacing), advance)
     voxels = ", ".join(f"{n} x {label}" for label, n in result["voxels_per_label"].items())
     _emit(
         result, as_json, f"{out}: {voxels}; {result['seconds']:.2f} s, peak {result['peak_rss_bytes'] / 2**20:.0f} MiB"

@@ -5,6 +5,7 @@ A spec validates itself when it is made and answers a mistake with one sentence 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ SCHEMES = {
 }
 Weights = Literal["fixed", "lsq", "ternary", "binary", "float"]
 Acts = Literal["fixed", "lsq", "tht", "float"]
+# The opposite of each direction from the patient's centre; R, A and S name the axes.
+AXES = {"L": "R", "P": "A", "I": "S"}
 # A quantizer whose code set fixes the width by itself.
 IMPLIED_BITS = {"ternary": 2, "tht": 2, "binary": 1, "float": FLOAT_BITS}
 
@@ -168,6 +171,9 @@ class PrepSpec:
             "unit": map the window (or the slice's own minimum and maximum) to [-1, 1].
         tile: side of a sliding window tile in pixels; a multiple of 2**depth.
         overlap: share of a tile that neighbouring tiles have in common, 0 to 0.75.
+        orientation: where the axes x, y, z of a study go before its slices (along z) are taken, like "LPS" (left,
+            posterior, superior: axial slices); None = as the file has them.
+        spacing: mm of a pixel in a slice that the network works at; None = whatever the file has.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -176,8 +182,14 @@ class PrepSpec:
     normalise: Literal["zscore", "unit"] = "zscore"
     tile: int = 512
     overlap: float = 0.25
+    orientation: str | None = None
+    spacing: float | None = None
 
     def __post_init__(self) -> None:
+        if self.orientation is not None and sorted(AXES.get(c, c) for c in self.orientation) != ["A", "R", "S"]:
+            raise UserError(f'The orientation "{self.orientation}" must name three axes of the patient, like "LPS".')
+        if self.spacing is not None and not 0 < self.spacing < math.inf:
+            raise UserError(f"The spacing is {self.spacing} mm, but must be above 0.")
         if self.window is not None and not self.window[0] < self.window[1]:
             raise UserError(f"The window {self.window} is empty: its first number must be below its second.")
         if not 8 <= self.tile <= 16384:

@@ -21,7 +21,7 @@ from unetq.image.tiles import tile_count
 from unetq.runtime import predict as module
 from unetq.runtime.meta import Label, ModelMeta
 from unetq.runtime.model import Model, open_model
-from unetq.runtime.predict import predict, predict_file
+from unetq.runtime.predict import PredictOptions, predict, predict_file
 from unetq.runtime.reference import run_reference
 from unetq.spec import NetSpec, PrepSpec
 
@@ -80,7 +80,9 @@ def test_a_file_becomes_a_mask_of_its_geometry(
     array = picture(depth, 29, 23)
     source, out = write(array, tmp_path), tmp_path / f"mask{suffix}"
     seen: list[tuple[int, int]] = []
-    result = predict_file(path, source, out, threads=2, on_progress=lambda done, total: seen.append((done, total)))
+    result = predict_file(
+        path, source, out, PredictOptions(threads=2), on_progress=lambda done, total: seen.append((done, total))
+    )
     want = [run_reference(model.graph, prepare_slice(each, PREP)[None])["head"][0] > 0 for each in array]
     mask = read(out)
     np.testing.assert_array_equal(mask.array, np.stack(want))
@@ -139,15 +141,17 @@ def test_threads_and_other_engines_do_not_change_the_mask(path: Path, model: Mod
 def test_a_tile_of_ones_own(path: Path, tmp_path: Path) -> None:
     source = as_tiff(picture(1, 64, 64), tmp_path)
     seen: list[int] = []
-    predict_file(path, source, tmp_path / "mask.tif", tile=64, on_progress=lambda _, total: seen.append(total))
+    predict_file(
+        path, source, tmp_path / "mask.tif", PredictOptions(tile=64), on_progress=lambda _, total: seen.append(total)
+    )
     assert seen == [1]
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"tile": 30}, "tile of 30 pixels does not fit this network: use a multiple of 4"),
-        ({"tile": 4}, "tile of 4 pixels"),
+        ({"options": PredictOptions(tile=30)}, "tile of 30 pixels does not fit this network: use a multiple of 4"),
+        ({"options": PredictOptions(tile=4)}, "tile of 4 pixels"),
         ({"out": "mask.nii"}, "mask.nii"),
         ({"out": "mask"}, "suffix"),
         ({"out": "none/mask.tif"}, "There is no folder"),
@@ -160,7 +164,7 @@ def test_a_tile_of_ones_own(path: Path, tmp_path: Path) -> None:
 )
 def test_refusals_leave_nothing(changes: dict[str, object], sentence: str, path: Path, tmp_path: Path) -> None:
     as_tiff(picture(1, 20, 20), tmp_path)
-    call = {"model_path": path, "source": tmp_path / "study.tif", "out": tmp_path / "mask.tif", "tile": None}
+    call = {"model_path": path, "source": tmp_path / "study.tif", "out": tmp_path / "mask.tif"}
     call |= {key: tmp_path / value if isinstance(value, str) else value for key, value in changes.items()}
     before = (tmp_path / "study.tif").read_bytes()
     with pytest.raises(UserError, match=sentence):
@@ -175,9 +179,7 @@ def test_too_little_memory_is_refused_before_the_work(
     source = as_tiff(picture(3, 50, 50), tmp_path)
     monkeypatch.setattr(module, "available_bytes", lambda: 100_000)
     monkeypatch.setattr(Model, "run", lambda *_: pytest.fail("the work began"))
-    with pytest.raises(
-        UserError, match=r"50 x 50 x 3 pixels in tiles of 32 need \d+ MiB of memory, but 0 MiB are free"
-    ):
+    with pytest.raises(UserError, match=r"50 x 50 pixels in tiles of 32 needs \d+ MiB of memory, but 0 MiB are free"):
         predict_file(path, source, tmp_path / "mask.tif")
     assert not (tmp_path / "mask.tif").exists()
 
@@ -191,6 +193,6 @@ def test_a_network_of_several_channels_is_refused(tmp_path: Path) -> None:
 @pytest.mark.realdata
 def test_real_slices(path: Path, realdata: Path, tmp_path: Path) -> None:
     source = realdata / "em" / "train-volume.tif"
-    result = predict_file(path, source, tmp_path / "mask.tif", tile=512)
+    result = predict_file(path, source, tmp_path / "mask.tif", PredictOptions(tile=512))
     assert read(tmp_path / "mask.tif").array.shape == read(source).array.shape
     assert result["peak_rss_bytes"] < 2**30

@@ -9,7 +9,7 @@ import torch
 
 from tests.train.made import config, dataset, disc
 from unetq.errors import UserError
-from unetq.runtime.dataset import Case, Dataset, prepare_case
+from unetq.runtime.dataset import Case, Dataset, training_slices
 from unetq.spec import NetSpec
 from unetq.train.augment import Augment
 from unetq.train.config import AugmentSpec
@@ -59,7 +59,7 @@ def test_the_label_takes_no_part_in_the_choice_of_a_crop(cases: list[Case]) -> N
 def test_crops_are_what_the_network_sees_on_the_cart(cases: list[Case]) -> None:
     made = config(augment=OFF, crop=40)
     images, labels = Crops(cases, made).batch(0)
-    whole = [(prepare_case(case, made.prep)[0], case.truth[0]) for case in cases]
+    whole = [piece for case in cases for piece in training_slices(case, made.prep)]
     for image, label in zip(images.numpy(), labels.numpy()):
         assert any(np.array_equal(image, i) and np.array_equal(label[0], t) for i, t in whole)
 

@@ -74,6 +74,10 @@ def _add_graph(writer: gguf.GGUFWriter, graph: Graph) -> None:
 def _add_meta(writer: gguf.GGUFWriter, meta: ModelMeta) -> None:
     prep = meta.prep
     # float64, as the training had them: another last digit could move a pixel or a tile.
+    if prep.orientation is not None:
+        writer.add_string("unetq.prep.orientation", prep.orientation)
+    if prep.spacing is not None:
+        writer.add_float64("unetq.prep.spacing", prep.spacing)
     if prep.window is not None:
         writer.add_float64("unetq.prep.window_low", prep.window[0])
         writer.add_float64("unetq.prep.window_high", prep.window[1])

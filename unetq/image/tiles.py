@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unetq.spec import PrepSpec
 
-__all__ = ["logits_to_mask", "sliding_logits", "tile_count"]
+__all__ = ["Net", "logits_to_mask", "sliding_logits", "tile_count"]
 
 # Standard deviation of the weights as a share of the tile; the weight at its border is exp(-8).
 SIGMA = 0.125

@@ -38,3 +38,8 @@ class Volume:
     def __post_init__(self) -> None:
         if self.array.ndim != 3:
             raise ValueError(f"A volume is (Z, Y, X), but this array has shape {self.array.shape}.")
+
+    @property
+    def knows_spacing(self) -> bool:
+        """False for a picture of 1 mm pixels: so many writers say who know nothing."""
+        return self.format == "nifti" or not np.allclose(self.spacing, 1.0, rtol=1e-6)

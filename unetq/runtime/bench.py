@@ -71,7 +71,7 @@ def bench(path: Path, size: tuple[int, int], threads: int = 1, repeats: int = 15
 
 def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) -> dict[str, Any]:
     model = open_model(path, threads)
-    check_memory(model, size, max(size))
+    check_memory(model, size, max(size), size[0] * size[1])
     image = np.random.default_rng(0).standard_normal((model.channels, *size), dtype=np.float32)
     for _ in range(WARMUP):
         model.run(image)

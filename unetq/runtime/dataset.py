@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetq.errors import UserError, nearest
-from unetq.image.prep import prepare_slice
 from unetq.image.read import read
+from unetq.image.resample import resample_labels
+from unetq.image.segment import network_slice, turned
 from unetq.image.volume import Volume
 from unetq.spec import PrepSpec
 
-__all__ = ["Case", "Dataset", "prepare_case"]
+__all__ = ["Case", "Dataset", "training_slices"]
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,13 @@ class Dataset:
         return total.hexdigest()
 
 
-def prepare_case(case: Case, prep: PrepSpec) -> NDArray[np.float32]:
-    """What the network sees: float32 (Z, C, Y, X)."""
-    depth = case.truth.shape[0]
-    return np.stack([np.stack([prepare_slice(v.array[z], prep) for v in case.channels]) for z in range(depth)])
+def training_slices(case: Case, prep: PrepSpec) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """What the network sees of each slice, float32 (C, Y, X), and its labels on the same grid, uint8 (Y, X)."""
+    truth = replace(case.channels[0], array=case.truth)
+    channels, (labels,) = turned(case.channels, prep), turned([truth], prep)
+    for z, label in enumerate(labels.array):
+        image = network_slice(channels, z, prep)
+        yield image, resample_labels(label, (image.shape[1], image.shape[2]))
 
 
 def _slice_digests(case: Case) -> Iterator[bytes]:

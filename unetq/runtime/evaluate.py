@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from unetq.files import make_folder
 from unetq.image.measures import dice, is_empty_pair
 from unetq.image.read import write_mask
-from unetq.image.tiles import logits_to_mask, sliding_logits
-from unetq.runtime.dataset import Case, Dataset, prepare_case
+from unetq.image.segment import segment
+from unetq.runtime.dataset import Case, Dataset
 from unetq.spec import PrepSpec
 
-__all__ = ["CaseScore", "Predictor", "evaluate", "predict_mask", "score_cases", "summary"]
+__all__ = ["CaseScore", "Predictor", "evaluate", "score_cases", "summary"]
 
 # float32 image (C, h, w) -> float32 logits (K, h, w)
 Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -38,11 +38,6 @@ class CaseScore:
         return float(np.mean(self.dice))
 
 
-def predict_mask(predictor: Predictor, images: NDArray[np.float32], prep: PrepSpec) -> NDArray[np.uint8]:
-    """Mask (Z, Y, X) of prepared slices (Z, C, Y, X), slice by slice, never with all logits at once."""
-    return np.stack([logits_to_mask(sliding_logits(image, prep, predictor, None)) for image in images])
-
-
 def score_cases(
     predictor: Predictor, prep: PrepSpec, cases: Iterable[Case], labels: int, masks: Path | None = None
 ) -> Iterator[CaseScore]:
@@ -53,7 +48,7 @@ def score_cases(
     if masks is not None:
         make_folder(masks)
     for case in cases:
-        predicted = predict_mask(predictor, prepare_case(case, prep), prep)
+        predicted = segment(case.channels, prep, predictor)
         if masks is not None:
             write_mask(predicted, case.channels[0], masks / f"{case.name}.nii.gz")
         values = range(1, labels + 1)

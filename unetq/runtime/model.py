@@ -148,6 +148,7 @@ def _meta(keys: Mapping[str, Any]) -> ModelMeta:
     """The loader checked that each key is a number, a string or a list of them, but not which."""
     try:
         prep = {field: keys[f"unetq.prep.{field}"] for field in ("normalise", "tile", "overlap")}
+        prep |= {f: keys[f"unetq.prep.{f}"] for f in ("orientation", "spacing") if f"unetq.prep.{f}" in keys}
         if "unetq.prep.window_low" in keys:
             prep["window"] = (keys["unetq.prep.window_low"], keys["unetq.prep.window_high"])
         names, codes = keys["unetq.labels.name"], keys["unetq.labels.snomed"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetq.errors import UserError
-from unetq.image.prep import prepare_slice
 from unetq.image.read import check_output, read, write_mask
-from unetq.image.tiles import logits_to_mask, sliding_logits, tile_count
+from unetq.image.segment import network_stack, segment, turned
+from unetq.image.tiles import tile_count
 from unetq.image.volume import Volume
 from unetq.runtime.memory import available_bytes, peak_rss_bytes
 from unetq.runtime.model import Model, open_model
 from unetq.spec import PrepSpec
 
-__all__ = ["check_memory", "check_tile", "predict", "predict_file"]
+__all__ = ["PredictOptions", "check_memory", "check_tile", "predict", "predict_file"]
 
 # (tiles done, tiles in all)
 Progress = Callable[[int, int], None]
@@ -47,9 +48,9 @@ def predict(
     if model.channels != 1:
         raise UserError(f"{model.path.name} wants {model.channels} channels, but an image file holds one.")
     check_tile(model, prep.tile)
-    depth, height, width = volume.array.shape
-    check_memory(model, (height, width), prep.tile, depth)
-    total, done = depth * tile_count((height, width), prep), 0
+    depth, size = network_stack(turned([volume], prep)[0], prep)
+    check_memory(model, size, prep.tile, volume.array.size)
+    total, done = depth * tile_count(size, prep), 0
 
     def count() -> None:
         nonlocal done
@@ -57,19 +58,33 @@ def predict(
         if on_progress:
             on_progress(done, total)
 
-    mask = np.empty(volume.array.shape, np.uint8)
-    for z in range(depth):
-        image = prepare_slice(volume.array[z], prep)[None]
-        mask[z] = logits_to_mask(sliding_logits(image, prep, model.run, count))
-    return mask
+    return segment([volume], prep, model.run, count)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to go about a prediction.
+
+    Attributes:
+        threads: threads of the runtime; 0 = as many as there are cores.
+        tile: side of a tile in pixels, in place of the model's own.
+        spacing: mm of a pixel in a slice, in place of what the file says.
+    """
+
+    threads: int = 0
+    tile: int | None = None
+    spacing: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None and not 0 < self.spacing < math.inf:
+            raise UserError(f"The spacing is {self.spacing} mm, but must be above 0.")
 
 
 def predict_file(
     model_path: Path,
     source: Path,
     out: Path,
-    threads: int = 0,
-    tile: int | None = None,
+    options: PredictOptions | None = None,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Segments a file into a file of the same kind and geometry.
@@ -80,13 +95,15 @@ def predict_file(
     Raises:
         UserError: model, input, tile or output are not as they must be; then nothing is written.
     """
-    start = time.perf_counter()
+    start, options = time.perf_counter(), options or PredictOptions()
     check_output(source, out)
-    model = open_model(model_path, threads)
-    prep = model.meta.prep if tile is None else replace(model.meta.prep, tile=tile)
+    model = open_model(model_path, options.threads)
+    prep = model.meta.prep if options.tile is None else replace(model.meta.prep, tile=options.tile)
     check_tile(model, prep.tile)
     volume = read(source)
-    mask = predict(model, volume, prep, on_progress)
+    pixel = options.spacing
+    scaled = replace(volume, spacing=(volume.spacing[0], pixel, pixel)) if pixel else volume
+    mask = predict(model, scaled, prep, on_progress)
     write_mask(mask, volume, out)
     counts = np.bincount(mask.reshape(-1), minlength=len(model.meta.labels) + 1)
     return {
@@ -109,27 +126,29 @@ def check_tile(model: Model, tile: int) -> None:
         raise UserError(f"The tile of {tile} pixels does not fit this network: use a multiple of {stride}.")
 
 
-def check_memory(model: Model, size: tuple[int, int], tile: int, depth: int = 1) -> None:
+def check_memory(model: Model, size: tuple[int, int], tile: int, voxels: int) -> None:
     """Refuses a study before the work starts, where the system would kill the process in the middle of it.
 
     Args:
         model: an opened model.
-        size: (height, width) of a slice in pixels.
+        size: (height, width) of a slice in pixels, as the network sees it.
         tile: side of a tile.
-        depth: number of slices.
+        voxels: of the study, a byte of the mask each.
 
     Raises:
         UserError: the run needs more memory than there is.
     """
     pixels, window = size[0] * size[1], (min(size[0], tile), min(size[1], tile))
     classes = model.classes
-    # A slice in float64 with its normalised copies, its logits with their blend; and the mask of all slices.
-    around = pixels * (24 + 8 * classes) + pixels * depth
+    # A slice in float64 with its normalised copies, its logits with their blend and resampled in float64; and the mask.
+    around = pixels * (24 + 8 * classes) + voxels
+    if model.meta.prep.spacing is not None:
+        around += 24 * pixels * classes
     tile_logits = 8 * classes * window[0] * window[1]
     needed = around + tile_logits + sum(model.plan(*window).values())
     free = available_bytes()
     if needed > free:
         raise UserError(
-            f"{size[0]} x {size[1]} x {depth} pixels in tiles of {tile} need {needed / 2**20:.0f} MiB of memory, but "
+            f"A slice of {size[0]} x {size[1]} pixels in tiles of {tile} needs {needed / 2**20:.0f} MiB of memory, but "
             f"{free / 2**20:.0f} MiB are free: use a smaller tile or a smaller image."
         )

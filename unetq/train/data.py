@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from unetq.errors import UserError
-from unetq.runtime.dataset import Case, Dataset, prepare_case
+from unetq.runtime.dataset import Case, Dataset, training_slices
 from unetq.spec import NetSpec, PrepSpec
 from unetq.train.augment import Augment
 from unetq.train.config import TrainConfig
@@ -99,6 +99,6 @@ def check_fits(net: NetSpec, data: Dataset) -> None:
 
 def _slices(case: Case, prep: PrepSpec, side: int) -> Iterator[Slice]:
     """Slices no smaller than a crop: small ones are continued by their mirror image."""
-    for image, label in zip(prepare_case(case, prep), case.truth):
+    for image, label in training_slices(case, prep):
         grow = [(0, max(0, side - size)) for size in label.shape]
         yield np.pad(image, ((0, 0), *grow), mode="symmetric"), np.pad(label, grow, mode="symmetric")
