@@ -129,6 +129,7 @@ def train(
         Path | None, typer.Option(help="Float run to start from; else a float twin is trained first.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the configuration's.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Which split of the data set, in place of 0.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this unfinished run, to the same weights.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -148,9 +149,8 @@ def train(
             if (quantizer, wbits, abits) != (None, None, None):
                 quant = QuantSpec.of(quantizer or "fixed", wbits, abits)
             wanted = replace(wanted, dataset=dataset, net=replace(wanted.net, quant=quant))
-            wanted = replace(
-                wanted, seed=wanted.seed if seed is None else seed, init="float" if init_from else wanted.init
-            )
+            given: dict[str, Any] = {"seed": seed, "fold": fold, "init": "float" if init_from else None}
+            wanted = replace(wanted, **{key: value for key, value in given.items() if value is not None})
             run = out or Path("runs") / f"{dataset}-{quant.label.replace(' ', '-')}"
             result = loop.train(wanted, locate(dataset, data), run, options)
     except KeyboardInterrupt as stop:  # the run is saved, and the sentence says how to go on

@@ -47,6 +47,7 @@ def export_run(run: Path, out: Path) -> Path:
         "dataset": config.dataset,
         "data_hash": data.get("hash"),
         "setting": config.net.quant.label,
+        "fold": config.fold,
         "seed": config.seed,
         "commit": environment.get("commit"),
         "packages": environment.get("packages"),

@@ -34,14 +34,14 @@ def test_a_wrong_configuration_is_one_sentence(values: dict[str, object], senten
 
 
 def test_presets_are_valid() -> None:
-    assert presets() == ["demo", "em", "paper"]
+    assert presets() == ["demo", "em", "gm", "nih", "paper"]
     for name in presets():
         layout(load_config(name).net)
     em = load_config("em")
     assert (em.net.base, em.net.depth, em.net.cap, em.batch, em.crop, em.iterations) == (16, 3, 64, 4, 192, 1000)
     paper = load_config("paper").net
     assert [paper.channels(level) for level in range(4)] == [64, 128, 256, 256]
-    with pytest.raises(UserError, match="valid are: demo, em, paper"):
+    with pytest.raises(UserError, match="valid are: demo, em, gm, nih, paper"):
         load_config("nothing")
 
 

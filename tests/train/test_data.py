@@ -56,6 +56,20 @@ def test_the_label_takes_no_part_in_the_choice_of_a_crop(cases: list[Case]) -> N
         assert torch.equal(Crops(cases, config()).batch(step)[0], Crops(emptied, config()).batch(step)[0])
 
 
+@pytest.mark.parametrize("at", [(0, 0), (17, 39), (39, 39)])
+def test_a_share_of_the_crops_holds_a_label(cases: list[Case], at: tuple[int, int]) -> None:
+    truth = np.zeros_like(cases[0].truth)
+    truth[0][at] = 1
+    lonely = [replace(cases[0], truth=truth), *(replace(case, truth=np.zeros_like(case.truth)) for case in cases[1:])]
+    crops = Crops(lonely, config(augment=OFF, crop=8, batch=64, foreground=0.5))
+    held = [int(label.sum()) for label in crops.batch(0)[1]]
+    assert set(held) == {0, 1} and 16 < sum(held) < 48
+    places = {tuple(np.argwhere(label[0].numpy())[0]) for label in crops.batch(1)[1] if label.any()}
+    assert len(places) > 4 or at != (17, 39), "the label is at any place of a crop"
+    none = [replace(case, truth=np.zeros_like(case.truth)) for case in cases]
+    assert not Crops(none, config(foreground=1.0)).batch(0)[1].any()
+
+
 def test_crops_are_what_the_network_sees_on_the_cart(cases: list[Case]) -> None:
     made = config(augment=OFF, crop=40)
     images, labels = Crops(cases, made).batch(0)
@@ -82,11 +96,13 @@ def test_image_and_label_move_together() -> None:
     assert not torch.equal(moved[0], torch.from_numpy(mask))
 
 
-def test_intensity_changes_leave_the_label_alone() -> None:
+@pytest.mark.parametrize("kind", ["intensity", "noise", "bias", "contrast", "blur"])
+def test_intensity_changes_leave_the_label_alone(kind: str) -> None:
     image, mask = disc(0)
-    out, label = Augment(AugmentSpec(flip=0, affine=0, elastic=0, intensity=1, noise=1))(
-        image.astype(np.float32), mask[0], 7
-    )
+    augment = Augment(replace(OFF, **{kind: 1.0}))
+    out, label = augment(image.astype(np.float32), mask[0], 7)
+    again, _ = augment(image.astype(np.float32), mask[0], 7)
+    assert torch.equal(out, again)
     assert torch.equal(label[0], torch.from_numpy(mask[0])) and out.isfinite().all()
     assert not torch.equal(out, torch.from_numpy(image.astype(np.float32)))
 

@@ -26,11 +26,11 @@ def turn(volume: Volume, orientation: str) -> Volume:
     """
     way = nib.orientations.ornt_transform(_axes(volume), nib.orientations.axcodes2ornt(orientation))
     grid = volume.array.T
-    spacing = np.array(volume.spacing[::-1])[np.argsort(way[:, 0])]
+    x, y, z = (float(s) for s in np.array(volume.spacing[::-1])[np.argsort(way[:, 0])])
     return replace(
         volume,
         array=nib.orientations.apply_orientation(grid, way).T,
-        spacing=tuple(float(s) for s in spacing[::-1]),
+        spacing=(z, y, x),
         affine=volume.affine @ nib.orientations.inv_ornt_aff(way, grid.shape),
     )
 

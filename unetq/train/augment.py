@@ -7,11 +7,15 @@ import torch
 from monai.transforms.compose import Compose
 from monai.transforms.intensity.dictionary import (
     RandAdjustContrastd,
+    RandBiasFieldd,
     RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandHistogramShiftd,
     RandScaleIntensityd,
     RandShiftIntensityd,
 )
 from monai.transforms.spatial.dictionary import Rand2DElasticd, RandAffined, RandFlipd, RandRotate90d
+from monai.transforms.utility.dictionary import Lambdad
 from numpy.typing import NDArray
 
 from unetq.train.config import AugmentSpec
@@ -21,6 +25,9 @@ __all__ = ["Augment"]
 BOTH = ("image", "label")
 # Labels are codes, not amounts: nearest neighbour. Edges are mirrored, for a black border is nothing a microscope sees.
 MODES = ("bilinear", "nearest")
+
+# A coil's shading multiplies the signal, which is 0 about here in normalised images ("unit": exactly).
+DARKEST = 1.0
 
 
 class Augment:
@@ -38,6 +45,11 @@ class Augment:
             (spec.intensity, RandScaleIntensityd("image", factors=0.2, prob=spec.intensity)),
             (spec.intensity, RandShiftIntensityd("image", offsets=0.2, prob=spec.intensity)),
             (spec.intensity, RandAdjustContrastd("image", gamma=(0.7, 1.4), prob=spec.intensity)),
+            (spec.bias, Lambdad("image", lambda image: image + DARKEST)),
+            (spec.bias, RandBiasFieldd("image", degree=3, coeff_range=(0.0, 0.3), prob=spec.bias)),
+            (spec.bias, Lambdad("image", lambda image: image - DARKEST)),
+            (spec.contrast, RandHistogramShiftd("image", num_control_points=(4, 8), prob=spec.contrast)),
+            (spec.blur, RandGaussianSmoothd("image", (0.5, 2.0), (0.5, 2.0), (0.0, 0.0), prob=spec.blur)),
             (spec.noise, RandGaussianNoised("image", prob=spec.noise, std=0.2)),
         ]
         self.transform = Compose([transform for probability, transform in chain if probability > 0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,9 @@ class AugmentSpec:
         elastic: probability of a light elastic deformation.
         intensity: probability of each change of brightness, contrast and gamma.
         noise: probability of Gaussian noise.
+        bias: probability of a smooth bias field, as a coil's shading.
+        contrast: probability of a smooth random map of the intensities, as another scanner's or sequence's contrast.
+        blur: probability of a lower resolution.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -36,11 +39,14 @@ class AugmentSpec:
     elastic: float = 0.2
     intensity: float = 0.3
     noise: float = 0.2
+    bias: float = 0.0
+    contrast: float = 0.0
+    blur: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("flip", "affine", "elastic", "intensity", "noise"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"augment.{name} is {getattr(self, name)}, but a probability must be 0 to 1.")
+        for name, value in asdict(self).items():
+            if not 0.0 <= value <= 1.0:
+                raise UserError(f"augment.{name} is {value}, but a probability must be 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class TrainConfig:
         finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint.
         batch: crops in a step, over all processes.
         crop: side of a crop in pixels.
+        foreground: share of the crops that hold a pixel of a label, for labels that fill little of a slice.
         warmup: share of the steps in which the learning rate rises; then it falls along a cosine to `lr_floor` of it.
         weight_decay: of AdamW; on convolution weights only.
         clip: highest norm of the gradient.
@@ -63,6 +70,7 @@ class TrainConfig:
         freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the weights
             are trained for the codes of inference.
         calibrate: batches that set the activation quantizers before a quantized training.
+        fold: which entry of the data set's splits_final.json.
         seed: of the weights, the crops and the augmentation.
         init: float = a quantized network starts from a float twin; scratch = from random weights; auto = scratch where the
             activation is TernaryNet's tanh, which a ReLU twin prepares badly, else float.
@@ -83,6 +91,7 @@ class TrainConfig:
     finetune_lr: float = 1e-3
     batch: int = 4
     crop: int = 192
+    foreground: float = 0.0
     warmup: float = 0.05
     lr_floor: float = 0.01
     weight_decay: float = 1e-4
@@ -90,6 +99,7 @@ class TrainConfig:
     ema: float = 0.0
     freeze_bn: float = 0.2
     calibrate: int = 4
+    fold: int = 0
     seed: int = 0
     init: Literal["auto", "float", "scratch"] = "auto"
     validate_every: int = 100
@@ -108,6 +118,8 @@ class TrainConfig:
         for key in ("warmup", "freeze_bn", "lr_floor", "ema"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise UserError(f"{key} is {getattr(self, key)}, but must be from 0 to below 1.")
+        if not 0.0 <= self.foreground <= 1.0:
+            raise UserError(f"foreground is {self.foreground}, but a share must be 0 to 1.")
         if self.weight_decay < 0:
             raise UserError(f"weight_decay is {self.weight_decay}, but must not be negative.")
         if not 0 <= self.seed < 2**31:

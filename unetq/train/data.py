@@ -34,7 +34,7 @@ class Share:
 
 
 class Crops:
-    """Random crops of the training slices; the label takes no part in choosing them."""
+    """Random crops of the training slices; a share of them, `TrainConfig.foreground`, holds a pixel of a label."""
 
     def __init__(self, cases: list[Case], config: TrainConfig, share: Share | None = None) -> None:
         share = share or Share()
@@ -46,6 +46,7 @@ class Crops:
         self.config, self.share = config, share
         self.slots = range(share.rank * each, (share.rank + 1) * each)
         self.slices = [piece for case in cases for piece in _slices(case, config.prep, config.crop)]
+        self.marked = [i for i, (_, label) in enumerate(self.slices) if label.any()] if config.foreground else []
         self.augment = Augment(config.augment)
 
     def batch(self, step: int) -> Batch:
@@ -55,11 +56,21 @@ class Crops:
 
     def _crop(self, step: int, slot: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.config.seed, step, slot))
-        image, label = self.slices[int(rng.integers(len(self.slices)))]
+        on_label = bool(self.marked) and rng.random() < self.config.foreground
+        pool = self.marked if on_label else range(len(self.slices))
+        image, label = self.slices[pool[int(rng.integers(len(pool)))]]
         side = self.config.crop
-        y, x = (int(rng.integers(size - side + 1)) for size in label.shape)
+        y, x = _corner_on(label, side, rng) if on_label else (int(rng.integers(n - side + 1)) for n in label.shape)
         window = (slice(y, y + side), slice(x, x + side))
         return self.augment(image[:, *window], label[window], int(rng.integers(2**32)))
+
+
+def _corner_on(label: NDArray[np.uint8], side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """First pixel (y, x) of a crop with a random pixel of a label at a random place in it."""
+    places = np.flatnonzero(label)
+    at = np.unravel_index(int(places[int(rng.integers(len(places)))]), label.shape)
+    y, x = (int(rng.integers(max(0, int(p) - side + 1), min(int(p), n - side) + 1)) for p, n in zip(at, label.shape))
+    return y, x
 
 
 def prefetch(crops: Crops, steps: range, ahead: bool) -> Generator[Batch]:

@@ -77,7 +77,7 @@ def train(config: TrainConfig, data: Path, run: Path, options: TrainOptions | No
     options = options or TrainOptions()
     with world() as share:
         try:
-            return _train(config, Dataset.open(data), RunFolder(run), options, share)
+            return _train(config, Dataset.open(data, config.fold), RunFolder(run), options, share)
         except KeyboardInterrupt as stop:  # the run that the user named, even if its float twin was stopped
             raise TrainingStopped(f"{str(stop) or 'Stopped'}; go on with `--resume {run}`.") from None
 
