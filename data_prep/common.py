@@ -28,8 +28,10 @@ __all__ = [
     "files_hash",
     "is_prepared",
     "make_prepared",
+    "refuse_existing",
     "source_of",
     "write_case",
+    "write_raters",
 ]
 
 Splits = dict[str, list[str]]
@@ -49,6 +51,9 @@ class Description:
         snomed: label name -> SNOMED CT code, where there is one.
         source: where it comes from, with the licence.
         hash: content hash of the files that it was made of.
+        subjects: case -> its subject, where that is another name: no subject may be in two splits.
+        boundary: name of the background, where it is a class of its own that parts objects of label 1.
+        clipped: the range that intensities were clipped to before we got them: no network may see more of them.
     """
 
     dataset: str
@@ -57,6 +62,9 @@ class Description:
     source: str
     hash: str
     snomed: Mapping[str, str] = field(default_factory=dict)
+    subjects: Mapping[str, str] = field(default_factory=dict)
+    boundary: str = ""
+    clipped: tuple[float, float] | None = None
 
 
 def source_of(place: Path, real: str) -> str:
@@ -68,6 +76,16 @@ def source_of(place: Path, real: str) -> str:
 def is_prepared(folder: Path) -> bool:
     """True for a folder in the nnU-Net raw format with splits."""
     return (folder / "dataset.json").is_file() and (folder / "splits_final.json").is_file()
+
+
+def refuse_existing(out: Path) -> None:
+    """Refuses to prepare into what is there already, unless it is an empty folder.
+
+    Raises:
+        UserError: `out` holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already: name a new folder.")
 
 
 def dataset_name(folder: Path) -> str | None:
@@ -108,6 +126,16 @@ def write_case(
         picture = nib.Nifti1Image(array.T, affine)
         picture.header.set_xyzt_units(unit)
         nib.save(picture, path)
+
+
+def write_raters(folder: Path, name: str, raters: Sequence[NDArray[np.uint8]], affine: NDArray[np.float64]) -> None:
+    """Writes what each of several raters marked, (Z, Y, X), to ratersTr: training draws one of them for each crop.
+
+    nnU-Net, which does not know that folder, reads the one label in labelsTr.
+    """
+    (folder / "ratersTr").mkdir(exist_ok=True)
+    for number, label in enumerate(raters, 1):
+        nib.save(nib.Nifti1Image(label.T, affine), folder / "ratersTr" / f"{name}_r{number}.nii.gz")
 
 
 def make_prepared(out: Path, about: Description, folds: Sequence[Splits], write_cases: Callable[[Path], None]) -> None:
@@ -197,13 +225,25 @@ def block_splits(names: Sequence[str], val: float = 0.15, test: float = 0.2) -> 
 
 
 def _dataset_json(about: Description, cases: int) -> dict[str, Any]:
+    ours: dict[str, Any] = {
+        "dataset": about.dataset,
+        "hash": about.hash,
+        "snomed": dict(about.snomed),
+        "source": about.source,
+    }
+    if about.subjects:
+        ours["subjects"] = dict(about.subjects)
+    if about.boundary:
+        ours["boundary"] = about.boundary
+    if about.clipped:
+        ours["clipped"] = list(about.clipped)
     return {
         "name": about.dataset,
         "channel_names": {str(i): name for i, name in enumerate(about.channels)},
         "labels": {"background": 0, **{name: i for i, name in enumerate(about.labels, 1)}},
         "numTraining": cases,
         "file_ending": ".nii.gz",
-        "unetq": {"dataset": about.dataset, "hash": about.hash, "snomed": dict(about.snomed), "source": about.source},
+        "unetq": ours,
     }
 
 

@@ -21,6 +21,7 @@ from unetq.data_prep.common import (
     files_hash,
     is_prepared,
     make_prepared,
+    refuse_existing,
     source_of,
     write_case,
 )
@@ -45,7 +46,7 @@ IMAGE_FOLDER, LABEL_FOLDER = "images", "labels"
 # Three blocks and two guards, and a slice to spare.
 MIN_PAGES, MIN_SIDE = 6, 64
 # Raised whenever the prepared data of the same files would change.
-VERSION = 3
+VERSION = 4
 
 Pages = Sequence[NDArray[Any]]
 
@@ -79,8 +80,7 @@ def prepare(source: Path, out: Path | None = None) -> Path:
     target = out or cached(place, f"em-{digest[:12]}")
     if out is None and is_prepared(target):
         return target
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is there already: name a new folder.")
+    refuse_existing(target)
     images, labels = _stacks(files)
     _check(images, labels, place)
     names = [f"em_{page:03d}" for page in range(len(images))]
@@ -91,7 +91,7 @@ def prepare(source: Path, out: Path | None = None) -> Path:
         for name, image, label in zip(names, images, labels, strict=True):
             write_case(folder, name, image[None], (label != 0).astype(np.uint8)[None], affine, "micron")
 
-    about = Description("em", ("EM",), ("interior",), source_of(place, SOURCE), digest, SNOMED)
+    about = Description("em", ("EM",), ("interior",), source_of(place, SOURCE), digest, SNOMED, boundary="membrane")
     make_prepared(target, about, [block_splits(names)], write_cases)
     return target
 

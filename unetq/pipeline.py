@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from unetq.data_prep.registry import locate
 from unetq.errors import UserError, nearest
 from unetq.files import atomic_text
 from unetq.graph import layout
+from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import Predictor, evaluate
 from unetq.runtime.meta import Label, ModelMeta
 from unetq.runtime.model import open_model
@@ -73,13 +74,13 @@ def evaluate_model(target: Path, dataset: str | None, data: Path | None, split: 
         raise UserError(f'There is no engine "{engine}": {nearest(engine, ENGINES)}')
     if not target.exists():
         raise UserError(f"There is no run or model file {target}.")
-    predictor, prep, trained_on = _engine(target, engine)
-    folder = locate(dataset or trained_on, data)
+    predictor, prep, trained = _engine(target, engine)
+    opened = Dataset.open(locate(dataset or str(trained.get("dataset", "")), data), int(trained.get("fold", 0)))
     if target.is_dir() and split == "test":
         from unetq.train.runlog import record_test_opening
 
         record_test_opening(target, engine)
-    return evaluate(predictor, prep, folder, split, engine)
+    return evaluate(predictor, prep, opened, split, engine)
 
 
 def complete_run(run: Path, threads: int = 1) -> None:
@@ -115,27 +116,26 @@ def find_images(runs: Sequence[Path], data: Path | None) -> Path | None:
     return locate(str(_json(runs[0] / "test.json").get("dataset", "")), data)
 
 
-def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, str]:
-    """The engine as a callable, how images are prepared for it, and the data set that the network was trained on."""
+def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, Mapping[str, Any]]:
+    """The engine as a callable, how images are prepared for it, and the data set and fold that the network was trained on."""
     if engine == "torch":
         if not target.is_dir():
             raise UserError(f"{target} is a model file; the torch engine runs a run folder.")
         from unetq.train.evaluate import load_run, torch_predictor
 
         network, config = load_run(target)
-        return torch_predictor(network), config.prep, config.dataset
+        return torch_predictor(network), config.prep, {"dataset": config.dataset, "fold": config.fold}
     path = target / "model.gguf" if target.is_dir() else target
     if not path.is_file():
         raise UserError(f"{target} has no model.gguf: write it with `unetq export {target}`.")
     model = open_model(path)
-    trained_on = str(model.meta.provenance.get("dataset", ""))
     if engine == "native":
-        return model.run, model.meta.prep, trained_on
+        return model.run, model.meta.prep, model.meta.provenance
 
     def reference(image: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(run_reference(model.graph, image)["head"], np.float32)
 
-    return reference, model.meta.prep, trained_on
+    return reference, model.meta.prep, model.meta.provenance
 
 
 def _labels(folder: str | None) -> tuple[Label, ...]:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.measure import label
+from skimage.metrics import adapted_rand_error
 
-from unetq.image.measures import dice, hd95, is_empty_pair, volume_error_ml
+from unetq.image.measures import dice, hd95, is_empty_pair, v_rand, volume_error_ml
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -104,3 +106,24 @@ def test_what_does_not_fit_is_refused() -> None:
         hd95(a, a, (1, 1, 1))
     with pytest.raises(ValueError, match="spacing"):
         volume_error_ml(a, a, (1, 0))
+
+
+@given(SEEDS, st.sampled_from([(12, 17), (1, 14, 9), (4, 9, 8)]))
+def test_v_rand_is_scikit_images(seed: int, shape: tuple[int, ...]) -> None:
+    pred, truth = blobs(seed, shape) == 1, blobs(seed + 1, shape) == 1
+    parts = [label(mask, connectivity=1) for mask in (truth, pred)]
+    if (counts := np.bincount(parts[0].ravel())[1:]).size == 0 or counts.max() < 2:
+        return  # no pair of pixels: scikit-image divides by zero
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        error = adapted_rand_error(*parts, ignore_labels=(0,))[0]
+    assert v_rand(pred, truth) == pytest.approx(1 - error)
+
+
+def test_v_rand_by_hand() -> None:
+    two = np.array([[1, 1, 0, 1, 1]], bool)
+    assert v_rand(two, two) == 1.0
+    assert v_rand(np.ones_like(two), two) == pytest.approx(2 * 4 / (4 + 12))  # merged: 4 pairs of 12 are right
+    assert v_rand(two, np.zeros_like(two)) == 1.0
+    with pytest.raises(ValueError, match="shape"):
+        v_rand(two, two[:, :2])

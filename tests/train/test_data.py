@@ -75,7 +75,16 @@ def test_crops_are_what_the_network_sees_on_the_cart(cases: list[Case]) -> None:
     images, labels = Crops(cases, made).batch(0)
     whole = [piece for case in cases for piece in training_slices(case, made.prep)]
     for image, label in zip(images.numpy(), labels.numpy()):
-        assert any(np.array_equal(image, i) and np.array_equal(label[0], t) for i, t in whole)
+        assert any(np.array_equal(image, i) and np.array_equal(label, t) for i, t in whole)
+
+
+def test_each_crop_draws_one_of_several_raters(cases: list[Case]) -> None:
+    marks = [np.full_like(cases[0].truth, value) for value in (1, 0)]
+    rated = [replace(case, raters=tuple(marks)) for case in cases]
+    labels = Crops(rated, config(augment=OFF, batch=32)).batch(0)[1]
+    assert {int(label.min()) for label in labels} == {int(label.max()) for label in labels} == {0, 1}
+    alone = [replace(case, raters=(case.truth,)) for case in cases]
+    assert torch.equal(Crops(alone, config()).batch(0)[1], Crops(cases, config()).batch(0)[1])
 
 
 def test_slices_smaller_than_a_crop_are_mirrored(cases: list[Case]) -> None:

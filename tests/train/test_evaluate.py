@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from tests.train.made import config, dataset, disc, write_case
 from unetq.errors import UserError
 from unetq.nets.unet import build
+from unetq.pipeline import evaluate_model
 from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import evaluate
 from unetq.spec import PrepSpec
 from unetq.train.evaluate import load_run, torch_predictor
+from unetq.train.loop import TrainOptions, train
 
 PREP = PrepSpec(tile=64)
 
@@ -35,8 +37,8 @@ def nothing(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_the_record_of_a_split(tmp_path: Path) -> None:
     data = dataset(tmp_path / "data")
-    record = evaluate(bright, PREP, data, "test", "bright", tmp_path / "masks")
-    assert list(record) == ["dataset", "split", "engine", "n_cases", "n_empty", "dice", "seconds"]
+    record = evaluate(bright, PREP, Dataset.open(data), "test", "bright", tmp_path / "masks")
+    assert list(record) == ["dataset", "split", "fold", "engine", "n_cases", "n_empty", "dice", "classes", "seconds"]
     assert (record["dataset"], record["split"], record["engine"]) == ("discs", "test", "bright")
     scores = record["dice"]["per_case"]
     assert list(scores) == ["c7", "c8"] and 0.5 < record["dice"]["mean"] < 1
@@ -52,7 +54,7 @@ def test_empty_on_empty_is_1_and_counted_apart(tmp_path: Path) -> None:
     """In the code of arXiv 1908.01073 an empty slice that is predicted empty scores 0."""
     data = dataset(tmp_path)
     write_case(data, "c7", disc(99)[0], np.zeros((1, 40, 40), np.uint8))
-    record = evaluate(nothing, PREP, data, "test", "nothing")
+    record = evaluate(nothing, PREP, Dataset.open(data), "test", "nothing")
     assert record["dice"]["per_case"] == {"c7": 1.0, "c8": 0.0} and record["n_empty"] == 1
 
 
@@ -61,7 +63,7 @@ def test_dice_is_of_the_whole_case_not_the_mean_of_its_slices(tmp_path: Path) ->
     image, mask = disc(3)
     stack = np.concatenate([image, disc(4)[0]])
     write_case(data, "c7", stack, np.concatenate([mask, np.zeros_like(mask)]))
-    per_case = evaluate(bright, PREP, data, "test", "bright", tmp_path / "m")["dice"]["per_case"]
+    per_case = evaluate(bright, PREP, Dataset.open(data), "test", "bright", tmp_path / "m")["dice"]["per_case"]
     predicted = np.asarray(nib.load(tmp_path / "m/c7.nii.gz").dataobj).transpose(2, 1, 0)
     both = 2 * (predicted[0] * mask[0]).sum() / (predicted.sum() + mask.sum())
     assert per_case["c7"] == pytest.approx(both)
@@ -73,7 +75,7 @@ def test_several_labels_are_averaged(tmp_path: Path) -> None:
         inside = image[0] > 0.5
         return np.stack([~inside, inside & ~left, inside & left]).astype(np.float32)
 
-    record = evaluate(left_and_right, PREP, dataset(tmp_path, labels=2), "val", "two")
+    record = evaluate(left_and_right, PREP, Dataset.open(dataset(tmp_path, labels=2)), "val", "two")
     assert 0.5 < record["dice"]["mean"] <= 1
 
 
@@ -86,10 +88,10 @@ def test_only_the_image_reaches_the_network(tmp_path: Path) -> None:
         seen.append(image.copy())
         return bright(image)
 
-    evaluate(watch, PREP, data, "test", "watch")
+    evaluate(watch, PREP, Dataset.open(data), "test", "watch")
     for index, name in ((7, "c7"), (8, "c8")):
         write_case(data, name, disc(index)[0], np.roll(disc(index)[1], 9, axis=2))
-    evaluate(watch, PREP, data, "test", "watch")
+    evaluate(watch, PREP, Dataset.open(data), "test", "watch")
     assert len(seen) == 4 and all(np.array_equal(a, b) for a, b in zip(seen[:2], seen[2:]))
     assert seen[0].shape == (1, 40, 40)  # the whole slice
 
@@ -136,17 +138,17 @@ def test_a_folder_that_is_not_prepared(name: str, text: str | None, sentence: st
     if text is not None:
         (data / name).write_text(text)
     with pytest.raises(UserError, match=sentence):
-        evaluate(bright, PREP, data, "test", "bright")
+        evaluate(bright, PREP, Dataset.open(data), "test", "bright")
 
 
 def test_image_and_label_that_do_not_fit(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     write_case(data, "c7", disc(7)[0], disc(7)[1] * 2)
     with pytest.raises(UserError, match="other values than 0 to 1"):
-        evaluate(bright, PREP, data, "test", "bright")
+        evaluate(bright, PREP, Dataset.open(data), "test", "bright")
     write_case(data, "c7", disc(7)[0], disc(7, size=20)[1])
     with pytest.raises(UserError, match="has shape"):
-        evaluate(bright, PREP, data, "test", "bright")
+        evaluate(bright, PREP, Dataset.open(data), "test", "bright")
 
 
 def test_the_torch_engine_is_in_evaluation_mode_whatever_the_network_is_in() -> None:
@@ -181,3 +183,25 @@ def test_a_run_without_a_good_checkpoint(content: bytes | None, sentence: str, t
 def test_no_torch_in_the_evaluation() -> None:
     code = "import sys, unetq.runtime.evaluate; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_fold_has_its_own_test_and_a_run_scores_that_one(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data")
+    first = json.loads((data / "splits_final.json").read_text())[0]
+    second = {"train": [*first["train"][1:], *first["test"]], "val": first["val"], "test": first["train"][:1]}
+    (data / "splits_final.json").write_text(json.dumps([first, second]))
+    about = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps({**about, "unetq": {"dataset": "em"}}))
+    result = train(config(dataset="em", fold=1, iterations=1), data, tmp_path / "run", TrainOptions(progress=False))
+    assert list(result.test["dice"]["per_case"]) == second["test"] and result.test["fold"] == 1
+    again = evaluate_model(tmp_path / "run", None, data, "test", "torch")
+    assert again["dice"] == result.test["dice"] and again["fold"] == 1
+
+
+def test_a_subject_in_two_splits_is_refused(tmp_path: Path) -> None:
+    data = dataset(tmp_path)
+    about = json.loads((data / "dataset.json").read_text())
+    about["unetq"]["subjects"] = {"c1": "anna", "c8": "anna"}
+    (data / "dataset.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"Subject anna \(cases c1 and c8\) of .* is in two splits, train and test"):
+        Dataset.open(data)

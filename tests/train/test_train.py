@@ -182,7 +182,7 @@ def test_the_checkpoint_is_the_best_on_validation_ties_the_later(
     dices: list[float], chosen: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coming = iter(dices)
-    monkeypatch.setattr(trainer_module, "summary", lambda _: {"dice": {"mean": next(coming)}})
+    monkeypatch.setattr(trainer_module, "summary", lambda *_: {"dice": {"mean": next(coming)}})
     result = train(config(validate_every=2), data, tmp_path / "run", QUIET)
     assert torch.load(tmp_path / "run/best.pt", weights_only=True)["step"] == chosen
     assert result.best_val_dice == max(dices)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["dice", "hd95", "is_empty_pair", "volume_error_ml"]
+__all__ = ["dice", "hd95", "is_empty_pair", "v_rand", "volume_error_ml"]
 
 Mask = NDArray[Any]
 
@@ -65,6 +65,40 @@ def hd95(pred: Mask, truth: Mask, spacing: Sequence[float], label: int = 1) -> f
     there = np.percentile(_distance_to(edge_b, spacing)[edge_a], 95)
     back = np.percentile(_distance_to(edge_a, spacing)[edge_b], 95)
     return float(max(there, back))
+
+
+def v_rand(pred: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Foreground-restricted Rand score V_rand of parted objects (Arganda-Carreras et al. 2015), as 1 less scikit-image's
+    adapted Rand error with the background of the truth ignored.
+
+    Objects are the 4-connected (in 3-D 6-connected) parts of each mask. The challenge also thins the borders, and takes the best
+    of all thresholds; both are left out here.
+
+    Args:
+        pred: inside of an object or not, 2-D or 3-D.
+        truth: of the same shape.
+
+    Returns:
+        0 to 1; 1 where no pixel of the truth is inside an object.
+    """
+    import SimpleITK as sitk  # noqa: N813 - as below
+
+    if pred.shape != truth.shape:
+        raise ValueError(f"The prediction has shape {pred.shape}, but the truth {truth.shape}.")
+    inside = truth.ravel()
+    part, other = (
+        sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)))).ravel()[inside]
+        for mask in (truth, pred)
+    )
+    shared = part.astype(np.int64) * (int(other.max(initial=0)) + 1) + other
+    both, a, b = (_pairs(labels) for labels in (shared, part, other))
+    return 2.0 * both / (a + b) if a + b else 1.0
+
+
+def _pairs(labels: NDArray[Any]) -> float:
+    """Ordered pairs of two different pixels of one label."""
+    counts = np.unique(labels, return_counts=True)[1].astype(np.float64)
+    return float(counts @ counts - counts.sum())
 
 
 def _both(pred: Mask, truth: Mask, label: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -43,3 +43,9 @@ class Volume:
     def knows_spacing(self) -> bool:
         """False for a picture of 1 mm pixels: so many writers say who know nothing."""
         return self.format == "nifti" or not np.allclose(self.spacing, 1.0, rtol=1e-6)
+
+    @property
+    def knows_orientation(self) -> bool:
+        """False for a NIfTI whose sform and qform codes are both 0: it says voxel sizes only."""
+        header = self.header
+        return header is None or bool(header["sform_code"] or header["qform_code"])

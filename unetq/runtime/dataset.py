@@ -24,11 +24,12 @@ __all__ = ["Case", "Dataset", "training_slices"]
 
 @dataclass(frozen=True)
 class Case:
-    """One case: a volume per channel, and the truth, uint8 (Z, Y, X)."""
+    """One case: a volume per channel, the truth, uint8 (Z, Y, X), and what each of several raters marked, like the truth."""
 
     name: str
     channels: tuple[Volume, ...]
     truth: NDArray[np.uint8]
+    raters: tuple[NDArray[np.uint8], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Dataset:
         splits: split -> names of its cases.
         source: what `data_prep` wrote about the data's origin (its "unetq" entry), or {}.
         ending: suffix of all image and label files.
+        fold: which entry of splits_final.json `splits` is.
     """
 
     folder: Path
@@ -52,6 +54,17 @@ class Dataset:
     splits: Mapping[str, tuple[str, ...]]
     source: Mapping[str, Any]
     ending: str = ".nii.gz"
+    fold: int = 0
+
+    @property
+    def subjects(self) -> Mapping[str, str]:
+        """Case -> its subject, where that is another name."""
+        return {str(case): str(subject) for case, subject in (self.source.get("subjects") or {}).items()}
+
+    @property
+    def boundary(self) -> str:
+        """Name of the background where it is a class of its own that parts objects (the membranes of em); else ""."""
+        return str(self.source.get("boundary", ""))
 
     @staticmethod
     def open(folder: Path | str, fold: int = 0) -> Dataset:
@@ -62,7 +75,7 @@ class Dataset:
             fold: which entry of splits_final.json.
 
         Raises:
-            UserError: not a prepared folder, no such fold, or a case is in two splits.
+            UserError: not a prepared folder, no such fold, or a case or subject is in two splits.
         """
         folder = Path(folder)
         about, folds = _json(folder / "dataset.json"), _json(folder / "splits_final.json")
@@ -84,16 +97,22 @@ class Dataset:
         source = about.get("unetq") or {}
         name = str(source.get("dataset") or about.get("name") or folder.name)
         ending = str(about.get("file_ending", ".nii.gz"))
-        data = Dataset(folder, name, channels, tuple(labels[i] for i in sorted(labels)), splits, source, ending)
-        data._refuse_shared_names()
+        data = Dataset(folder, name, channels, tuple(labels[i] for i in sorted(labels)), splits, source, ending, fold)
+        data._refuse_torn_subjects()
         return data
 
-    def _refuse_shared_names(self) -> None:
-        home: dict[str, str] = {}
+    def _refuse_torn_subjects(self) -> None:
+        """Refuses splits with one case or one subject on two sides: their Dice would be untrue."""
+        home: dict[str, tuple[str, str]] = {}
         for split, cases in self.splits.items():
             for case in cases:
-                if home.setdefault(case, split) != split:
-                    raise UserError(f"Case {case} of {self.folder} is in two splits, {home[case]} and {split}.")
+                subject = self.subjects.get(case, case)
+                other, twin = home.setdefault(subject, (split, case))
+                if other != split:
+                    who = f"Case {case}" if twin == case else f"Subject {subject} (cases {twin} and {case})"
+                    raise UserError(
+                        f"{who} of {self.folder} is in two splits, {other} and {split}: leave it in one of them."
+                    )
 
     def cases(self, split: str) -> tuple[str, ...]:
         """Names of the cases of a split.
@@ -116,16 +135,22 @@ class Dataset:
         paths = [self.folder / "imagesTr" / f"{name}_{c:04d}{self.ending}" for c in range(self.channels)]
         volumes = tuple(read(path) for path in paths)
         label_path = self.folder / "labelsTr" / f"{name}{self.ending}"
-        label = read(label_path).array
+        opinions = sorted((self.folder / "ratersTr").glob(f"{name}_r[0-9]{self.ending}"))
+        labels = [self._label(path) for path in (label_path, *opinions)]
         for path, volume in zip(paths, volumes):
-            if volume.array.shape != label.shape:
-                raise UserError(f"{path} has shape {volume.array.shape}, but its label {label_path} has {label.shape}.")
+            for label in labels:
+                if volume.array.shape != label.shape:
+                    raise UserError(
+                        f"{path} has shape {volume.array.shape}, but its label {label_path} has {label.shape}."
+                    )
+        return Case(name, volumes, labels[0], tuple(labels[1:]))
+
+    def _label(self, path: Path) -> NDArray[np.uint8]:
+        label = read(path).array
         truth = label.astype(np.uint8)
         if not np.array_equal(truth, label) or int(truth.max(initial=0)) > len(self.labels):
-            raise UserError(
-                f"{label_path} holds other values than 0 to {len(self.labels)}, the labels of dataset.json."
-            )
-        return Case(name, volumes, truth)
+            raise UserError(f"{path} holds other values than 0 to {len(self.labels)}, the labels of dataset.json.")
+        return truth
 
     def read_split(self, split: str) -> Iterator[Case]:
         """The cases of a split, one at a time."""
@@ -143,7 +168,8 @@ class Dataset:
         for split in sorted(self.splits):
             for name in self.splits[split]:
                 case = self.case(name)
-                total.update(case.truth.tobytes())
+                for label in (case.truth, *case.raters):
+                    total.update(label.tobytes())
                 for digest in _slice_digests(case):
                     total.update(digest)
                     other, twin = home.setdefault(digest, (split, name))
@@ -156,12 +182,13 @@ class Dataset:
 
 
 def training_slices(case: Case, prep: PrepSpec) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    """What the network sees of each slice, float32 (C, Y, X), and its labels on the same grid, uint8 (Y, X)."""
-    truth = replace(case.channels[0], array=case.truth)
-    channels, (labels,) = turned(case.channels, prep), turned([truth], prep)
-    for z, label in enumerate(labels.array):
+    """What the network sees of each slice, float32 (C, Y, X), and what each rater marked, on the same grid, uint8 (R, Y, X)."""
+    truths = [replace(case.channels[0], array=label) for label in case.raters or (case.truth,)]
+    channels, raters = turned(case.channels, prep), turned(truths, prep)
+    for z in range(len(channels[0].array)):
         image = network_slice(channels, z, prep)
-        yield image, resample_labels(label, (image.shape[1], image.shape[2]))
+        size = (image.shape[1], image.shape[2])
+        yield image, np.stack([resample_labels(rater.array[z], size) for rater in raters])
 
 
 def _slice_digests(case: Case) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from unetq.spec import NetSpec, PrepSpec
 from unetq.train.augment import Augment
 from unetq.train.config import TrainConfig
 
-__all__ = ["Crops", "Share", "check_fits", "prefetch"]
+__all__ = ["Crops", "Share", "check_fits", "prefetch", "within"]
 
-Slice = tuple[NDArray[np.float32], NDArray[np.uint8]]  # image (C, Y, X) as the network sees it, label (Y, X)
+Slice = tuple[NDArray[np.float32], NDArray[np.uint8]]  # image (C, Y, X) as the network sees it, labels (R, Y, X)
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -46,7 +46,9 @@ class Crops:
         self.config, self.share = config, share
         self.slots = range(share.rank * each, (share.rank + 1) * each)
         self.slices = [piece for case in cases for piece in _slices(case, config.prep, config.crop)]
-        self.marked = [i for i, (_, label) in enumerate(self.slices) if label.any()] if config.foreground else []
+        self.marked = (
+            [i for i, (_, label) in enumerate(self.slices) if label.any(axis=(1, 2)).all()] if config.foreground else []
+        )
         self.augment = Augment(config.augment)
 
     def batch(self, step: int) -> Batch:
@@ -58,7 +60,8 @@ class Crops:
         rng = np.random.default_rng((self.config.seed, step, slot))
         on_label = bool(self.marked) and rng.random() < self.config.foreground
         pool = self.marked if on_label else range(len(self.slices))
-        image, label = self.slices[pool[int(rng.integers(len(pool)))]]
+        image, labels = self.slices[pool[int(rng.integers(len(pool)))]]
+        label = labels[int(rng.integers(len(labels))) if len(labels) > 1 else 0]  # another rater each time
         side = self.config.crop
         y, x = _corner_on(label, side, rng) if on_label else (int(rng.integers(n - side + 1)) for n in label.shape)
         window = (slice(y, y + side), slice(x, x + side))
@@ -108,8 +111,28 @@ def check_fits(net: NetSpec, data: Dataset) -> None:
         )
 
 
+def within(prep: PrepSpec, data: Dataset) -> PrepSpec:
+    """The preparation with its window inside the range that the data's intensities were clipped to when they were exported.
+
+    A network that was trained on such pictures must see no more of an unclipped study than they showed.
+
+    Raises:
+        UserError: nothing of the window is in that range.
+    """
+    clipped = data.source.get("clipped")
+    if prep.window is None or clipped is None:
+        return prep
+    low, high = max(prep.window[0], clipped[0]), min(prep.window[1], clipped[1])
+    if low >= high:
+        raise UserError(
+            f"The window {prep.window[0]:g} to {prep.window[1]:g} shows nothing of {data.folder}, whose intensities were "
+            f"clipped to {clipped[0]:g} to {clipped[1]:g}: choose another window."
+        )
+    return replace(prep, window=(low, high))
+
+
 def _slices(case: Case, prep: PrepSpec, side: int) -> Iterator[Slice]:
     """Slices no smaller than a crop: small ones are continued by their mirror image."""
-    for image, label in training_slices(case, prep):
-        grow = [(0, max(0, side - size)) for size in label.shape]
-        yield np.pad(image, ((0, 0), *grow), mode="symmetric"), np.pad(label, grow, mode="symmetric")
+    for image, labels in training_slices(case, prep):
+        grow = [(0, 0), *((0, max(0, side - size)) for size in labels.shape[1:])]
+        yield np.pad(image, grow, mode="symmetric"), np.pad(labels, grow, mode="symmetric")

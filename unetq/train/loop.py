@@ -14,7 +14,7 @@ from unetq.nets.unet import UNet, build, calibrate, load_float_weights
 from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import evaluate
 from unetq.train.config import TrainConfig, load_config
-from unetq.train.data import Crops, Share, check_fits
+from unetq.train.data import Crops, Share, check_fits, within
 from unetq.train.evaluate import load_run, torch_predictor
 from unetq.train.runlog import RunFolder, environment, read_json, record_test_opening
 from unetq.train.trainer import Trainer
@@ -77,7 +77,9 @@ def train(config: TrainConfig, data: Path, run: Path, options: TrainOptions | No
     options = options or TrainOptions()
     with world() as share:
         try:
-            return _train(config, Dataset.open(data, config.fold), RunFolder(run), options, share)
+            opened = Dataset.open(data, config.fold)
+            config = replace(config, prep=within(config.prep, opened))
+            return _train(config, opened, RunFolder(run), options, share)
         except KeyboardInterrupt as stop:  # the run that the user named, even if its float twin was stopped
             raise TrainingStopped(f"{str(stop) or 'Stopped'}; go on with `--resume {run}`.") from None
 
@@ -118,7 +120,7 @@ def _train(config: TrainConfig, data: Dataset, folder: RunFolder, options: Train
     crops = Crops(list(data.read_split("train")), config, share)
     taken_up = folder.last.is_file()
     model = build(config.net) if taken_up else _fresh_model(config, start if config.needs_twin else None, crops)
-    trainer = Trainer(folder, config, model, crops, list(data.read_split("val")))
+    trainer = Trainer(folder, config, model, crops, data)
     if taken_up:
         trainer.load()
     seconds += trainer.fit(options.progress).seconds
@@ -153,7 +155,7 @@ def _score_test(folder: RunFolder, data: Dataset, seconds: float) -> None:
     """The one look at the test split; its record is written last and marks the run as finished."""
     model, config = load_run(folder.path)
     opened = record_test_opening(folder.path, "torch")
-    scores = evaluate(torch_predictor(model.to(device())), config.prep, data.folder, "test", "torch", folder.masks)
+    scores = evaluate(torch_predictor(model.to(device())), config.prep, data, "test", "torch", folder.masks)
     folder.write_json(folder.test, {**scores, "opened": opened, "train_seconds": round(seconds, 3)})
 
 

@@ -1,0 +1,153 @@
+"""Who is on which side: the subject of a case, splits that never cut a subject in two, and the check that none was cut."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from unetq.data_prep.common import Splits
+from unetq.errors import UserError
+
+__all__ = [
+    "FOLDS",
+    "TEST_SHARE",
+    "hold_out",
+    "leave_one_out",
+    "natural",
+    "refuse_torn_subjects",
+    "subject_folds",
+    "subject_pattern",
+]
+
+TEST_SHARE, FOLDS = 0.2, 5
+# A test, a validation and a training subject.
+MIN_SUBJECTS = 3
+
+
+def natural(name: str) -> tuple[list[tuple[str, int]], str]:
+    """Key of an order in which slice 10 comes after slice 9.
+
+    >>> sorted(["s10", "s9", "S1"], key=natural)
+    ['S1', 's9', 's10']
+    """
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", name.lower())], name
+
+
+def subject_pattern(pattern: str) -> re.Pattern[str]:
+    """The regular expression that finds the subject in a name: its first group, else all that it matches.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(f'"{pattern}" is no regular expression: {error}.') from None
+
+
+def subject_folds(subject: Mapping[str, str], where: Path, seed: int = 0) -> list[Splits]:
+    """Splits by subject: `TEST_SHARE` of the subjects are the test of every fold, each other one is validated once.
+
+    Who is where follows from the hash of the subject's name, not from the order or the number of the files.
+
+    Args:
+        subject: case -> its subject.
+        where: the data, for the sentence.
+        seed: another seed, another split.
+
+    Raises:
+        UserError: fewer than three subjects.
+    """
+    order = _shuffled(set(subject.values()), seed)
+    _refuse_few(order, where)
+    test = set(order[: _share(len(order))])
+    rest = [name for name in order if name not in test]
+    folds = min(FOLDS, len(rest))
+    return [
+        {
+            "train": _cases(subject, set(rest) - set(rest[fold::folds])),
+            "val": _cases(subject, set(rest[fold::folds])),
+            "test": _cases(subject, test),
+        }
+        for fold in range(folds)
+    ]
+
+
+def leave_one_out(subject: Mapping[str, str], where: Path) -> list[Splits]:
+    """Splits by subject: each one is tested in turn, and the next one validated.
+
+    Args:
+        subject: case -> its subject.
+        where: the data, for the sentence.
+
+    Raises:
+        UserError: fewer than three subjects.
+    """
+    order = sorted(set(subject.values()), key=natural)
+    _refuse_few(order, where)
+    folds = []
+    for test, val in zip(order, [*order[1:], order[0]], strict=True):
+        train = set(order) - {test, val}
+        folds.append({"train": _cases(subject, train), "val": _cases(subject, {val}), "test": _cases(subject, {test})})
+    return folds
+
+
+def hold_out(train: Sequence[str], subject: Mapping[str, str], where: Path, seed: int = 0) -> Splits:
+    """The cases of a training part that has no test beside it, parted into "train" and "test" by subject.
+
+    Raises:
+        UserError: the part holds one subject only.
+    """
+    order = _shuffled({subject[case] for case in train}, seed)
+    if len(order) < MIN_SUBJECTS - 1:
+        raise UserError(
+            f"The training part of {where} holds one subject, and no test split is named: one subject cannot be both; "
+            'add "test" to the file.'
+        )
+    test = set(order[: _share(len(order))])
+    return {
+        "train": [case for case in train if subject[case] not in test],
+        "test": [case for case in train if subject[case] in test],
+    }
+
+
+def refuse_torn_subjects(folds: Sequence[Splits], subject: Mapping[str, str], where: Path) -> None:
+    """Refuses splits with one subject on two sides: its Dice would be untrue.
+
+    Raises:
+        UserError: names the subject, its cases and the splits.
+    """
+    for number, splits in enumerate(folds):
+        home: dict[str, tuple[str, str]] = {}
+        for split, cases in splits.items():
+            for case in cases:
+                who = subject.get(case, case)
+                other, twin = home.setdefault(who, (split, case))
+                if other != split:
+                    named = f"Case {case}" if twin == case else f"Subject {who} (cases {twin} and {case})"
+                    raise UserError(
+                        f"{named} is in two splits of fold {number} of {where}, {other} and {split}: "
+                        "leave it in one of them."
+                    )
+
+
+def _refuse_few(subjects: Sequence[str], where: Path) -> None:
+    if len(subjects) < MIN_SUBJECTS:
+        raise UserError(
+            f"{where} holds {len(subjects)} subject{'s' * (len(subjects) != 1)}: training, validation and test need "
+            f"{MIN_SUBJECTS} (which part of a name is the subject is said with --subject)."
+        )
+
+
+def _shuffled(names: set[str], seed: int) -> list[str]:
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+
+
+def _share(subjects: int) -> int:
+    return max(1, round(TEST_SHARE * subjects))
+
+
+def _cases(subject: Mapping[str, str], chosen: set[str]) -> list[str]:
+    return sorted((case for case, who in subject.items() if who in chosen), key=natural)
