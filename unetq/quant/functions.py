@@ -35,13 +35,22 @@ class _FakeQuantize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         clipped, quantized, step = ctx.saved_tensors
         lo, hi = ctx.bounds
-        grad_x = grad * ((clipped > lo) & (clipped < hi))
+        # grad where lo < clipped < hi, else 0, in one pass.
+        grad_x = torch.ops.aten.hardtanh_backward(grad, clipped, lo, hi)
         grad_step = None
         if ctx.needs_input_grad[1]:
             # Inside: round(v/s) - v/s; below: lo; above: hi. That is round(clipped), less v/s where grad_x passes.
-            rounded = (grad * quantized).sum_to_size(step.shape) / step
-            grad_step = rounded - (grad_x * clipped).sum_to_size(step.shape)
+            grad_step = _sum_of_products(grad, quantized, step) / step - _sum_of_products(grad_x, clipped, step)
         return grad_x, grad_step, None, None
+
+
+def _sum_of_products(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
+    """Sum of a * b to the shape of `like`; to a scalar by a dot product, which needs no third tensor."""
+    if like.numel() != 1:
+        return (a * b).sum_to_size(like.shape)
+    if a.ndim == 4 and a.is_contiguous(memory_format=torch.channels_last):
+        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)  # flat without a copy
+    return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
 
 
 def round_through(x: Tensor) -> Tensor:
