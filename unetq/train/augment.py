@@ -40,8 +40,8 @@ class Augment:
         chain = [
             (spec.flip, RandFlipd(BOTH, prob=spec.flip, spatial_axis=0)),
             (spec.flip, RandRotate90d(BOTH, prob=spec.flip, max_k=3)),
-            (spec.affine, _affine(spec.affine)),
-            (spec.elastic, _elastic(spec.elastic)),
+            (spec.affine, _affine(spec.affine, spec.deform)),
+            (spec.elastic, _elastic(spec.elastic, spec.deform)),
             (spec.intensity, RandScaleIntensityd("image", factors=0.2, prob=spec.intensity)),
             (spec.intensity, RandShiftIntensityd("image", offsets=0.2, prob=spec.intensity)),
             (spec.intensity, RandAdjustContrastd("image", gamma=(0.7, 1.4), prob=spec.intensity)),
@@ -75,19 +75,24 @@ class Augment:
         return plain["image"].float().contiguous(), plain["label"].to(torch.uint8).contiguous()
 
 
-def _affine(probability: float) -> RandAffined:
+def _affine(probability: float, deform: float) -> RandAffined:
     return RandAffined(
         BOTH,
         prob=probability,
         rotate_range=np.pi / 8,
-        shear_range=0.1,
-        scale_range=0.15,
+        shear_range=0.1 * deform,
+        scale_range=0.15 * deform,
         mode=MODES,
         padding_mode="reflection",
     )
 
 
-def _elastic(probability: float) -> Rand2DElasticd:
+def _elastic(probability: float, deform: float) -> Rand2DElasticd:
     return Rand2DElasticd(
-        BOTH, spacing=(24, 24), magnitude_range=(0.5, 2.0), prob=probability, mode=MODES, padding_mode="reflection"
+        BOTH,
+        spacing=(24, 24),
+        magnitude_range=(0.5 * deform, 2.0 * deform),
+        prob=probability,
+        mode=MODES,
+        padding_mode="reflection",
     )

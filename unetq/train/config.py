@@ -30,6 +30,7 @@ class AugmentSpec:
         bias: probability of a smooth bias field, as a coil's shading.
         contrast: probability of a smooth random map of the intensities, as another scanner's or sequence's contrast.
         blur: probability of a lower resolution.
+        deform: factor of the ranges of shear and scale (0.1 and 0.15) and of the elastic shifts (2 pixels); 0 to 4.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -42,10 +43,13 @@ class AugmentSpec:
     bias: float = 0.0
     contrast: float = 0.0
     blur: float = 0.0
+    deform: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.deform <= 4.0:
+            raise UserError(f"augment.deform is {self.deform}, but must be 0 to 4.")
         for name, value in asdict(self).items():
-            if not 0.0 <= value <= 1.0:
+            if name != "deform" and not 0.0 <= value <= 1.0:
                 raise UserError(f"augment.{name} is {value}, but a probability must be 0 to 1.")
 
 
