@@ -129,3 +129,18 @@ def test_two_bits_overfit_one_image() -> None:
         optimizer.step()
     right = ((model(image) > 0) == (truth > 0.5)).float().mean()
     assert right > 0.9
+
+
+def test_dropout_leaves_out_channels_of_the_deepest_level_in_training_only() -> None:
+    torch.manual_seed(1)
+    net = NetSpec(base=8, depth=2, quant=QuantSpec.of("float"))
+    model, plain = build(net, dropout=0.5), build(net)
+    image = torch.randn(2, 1, 16, 16)
+    with torch.no_grad():
+        values = model.train().tensors(image)
+        plain.load_state_dict(model.state_dict())
+        assert torch.equal(model.eval()(image), plain.eval()(image))
+    for name, value in values.items():
+        if name not in ("image", "head"):
+            empty = (value.value.flatten(2).abs().amax(2) == 0).float().mean()
+            assert (empty > 0.2) == (name in ("mid.conv1", "mid.conv2")), (name, float(empty))

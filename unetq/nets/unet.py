@@ -24,14 +24,15 @@ class UNet(nn.Module):
 
     Args:
         net: channels, depth, upsampling, bits.
+        dropout: share of the channels of the deepest level that is dropped in training.
 
     >>> UNet(NetSpec(base=4, depth=1))(torch.zeros(1, 1, 5, 7)).shape
     torch.Size([1, 1, 5, 7])
     """
 
-    def __init__(self, net: NetSpec) -> None:
+    def __init__(self, net: NetSpec, dropout: float = 0.0) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.dropout = net, dropout
         self.graph: Graph = layout(net)
         # A module's name may hold no dot.
         self.quantizers = nn.ModuleDict()
@@ -74,6 +75,8 @@ class UNet(nn.Module):
             return self._quantize(x.value)
         if op.kind in ("conv", "transposed"):
             value, quantizer = self.layer(op.name).forward(x)
+            if self.dropout and self.graph.tensors[op.output].level == self.net.depth:
+                value = F.dropout2d(value, self.dropout, self.training)
             return QTensor(value[..., : size[0], : size[1]], quantizer)
         if op.kind == "concat":
             return QTensor(torch.cat([each.value for each in inputs], 1), x.quantizer)
@@ -103,9 +106,9 @@ class UNet(nn.Module):
         )
 
 
-def build(net: NetSpec) -> UNet:
+def build(net: NetSpec, dropout: float = 0.0) -> UNet:
     """A network with random weights (torch's generator decides)."""
-    return UNet(net)
+    return UNet(net, dropout)
 
 
 def load_float_weights(model: UNet, state: Mapping[str, Tensor]) -> None:

@@ -69,6 +69,7 @@ class TrainConfig:
         foreground: share of the crops that hold a pixel of a label, for labels that fill little of a slice.
         warmup: share of the steps in which the learning rate rises; then it falls along a cosine to `lr_floor` of it.
         weight_decay: of AdamW; on convolution weights only.
+        dropout: share of the channels of the network's deepest level that a training step leaves out, for small sets.
         clip: highest norm of the gradient.
         ema: decay of an exponential mean of the weights, which is then what is validated and kept; 0 = off.
         freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the weights
@@ -99,6 +100,7 @@ class TrainConfig:
     warmup: float = 0.05
     lr_floor: float = 0.01
     weight_decay: float = 1e-4
+    dropout: float = 0.0
     clip: float = 1.0
     ema: float = 0.0
     freeze_bn: float = 0.2
@@ -119,7 +121,7 @@ class TrainConfig:
             raise UserError(f"crop is {self.crop} pixels, but must be at least 8.")
         if not (self.lr > 0 and self.finetune_lr > 0 and self.clip > 0):
             raise UserError("lr, finetune_lr and clip must be above 0.")
-        for key in ("warmup", "freeze_bn", "lr_floor", "ema"):
+        for key in ("warmup", "freeze_bn", "lr_floor", "ema", "dropout"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise UserError(f"{key} is {getattr(self, key)}, but must be from 0 to below 1.")
         if not 0.0 <= self.foreground <= 1.0:

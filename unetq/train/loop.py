@@ -119,7 +119,7 @@ def _train(config: TrainConfig, data: Dataset, folder: RunFolder, options: Train
     torch.set_num_threads(int(read_json(folder.environment)["threads"]))
     crops = Crops(list(data.read_split("train")), config, share)
     taken_up = folder.last.is_file()
-    model = build(config.net) if taken_up else _fresh_model(config, start if config.needs_twin else None, crops)
+    model = build(config.net, config.dropout) if taken_up else _fresh_model(config, start if config.needs_twin else None, crops)
     trainer = Trainer(folder, config, model, crops, data)
     if taken_up:
         trainer.load()
@@ -140,7 +140,7 @@ def _environment(data: Dataset, options: TrainOptions, share: Share) -> dict[str
 def _fresh_model(config: TrainConfig, start: Path | None, crops: Crops) -> UNet:
     """Random weights; or those of the float run `start`, with activation quantizers set on the first batches."""
     torch.manual_seed(config.seed)
-    model = build(config.net)
+    model = build(config.net, config.dropout)
     if start is not None:
         twin, trained = load_run(start)
         if not trained.is_float or trained.twin().net != config.twin().net:
