@@ -19,7 +19,7 @@ from unetq.app.scene import Picture, Scene, Scores, score
 from unetq.app.study import SUFFIXES, Study, find_models, mask_file, model_name, open_study, open_truth, with_upload
 from unetq.errors import UserError
 from unetq.report.paint import png
-from unetq.report.tables import show_bytes, show_ms
+from unetq.report.words import show_bytes, show_ms
 
 __all__ = [
     "banner",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ from unetq.data_prep.registry import locate
 from unetq.errors import UserError, nearest
 from unetq.files import atomic_text
 from unetq.graph import layout
+from unetq.report.recommend import Limits
 from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import Predictor, evaluate
 from unetq.runtime.meta import Label, ModelMeta
 from unetq.runtime.model import open_model
 from unetq.runtime.reference import run_reference
-from unetq.spec import PrepSpec
+from unetq.spec import NetSpec, PrepSpec
 
-__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_run", "find_images"]
+__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_run", "find_images", "report_runs"]
 
 ENGINES = ("native", "reference", "torch")
 BENCH_SIZE = (512, 512)
@@ -105,15 +106,53 @@ def complete_run(run: Path, threads: int = 1) -> None:
         atomic_text(bench, json.dumps(timed, indent=1) + "\n")
 
 
-def find_images(runs: Sequence[Path], data: Path | None) -> Path | None:
-    """The prepared folder with the test images of a report, if one is named; else each run's own record holds.
+def report_runs(
+    runs: Sequence[Path],
+    out: Path,
+    data: Path | None = None,
+    threads: int = 1,
+    advance: Callable[[int, int], None] | None = None,
+    limits: Limits | None = None,
+) -> dict[str, Any]:
+    """Exports and times a run of each setting that is not yet, then writes the report of all of them into `out`.
+
+    Args:
+        runs: finished runs.
+        out: folder of the report.
+        data: folder of the test images, in place of the one that each run recorded.
+        threads: of the latency column.
+        advance: called with (runs completed, runs).
+        limits: what a recommended setting may cost.
 
     Raises:
-        UserError: there is no such data in the named folder.
+        UserError: a folder is no finished run, or the runs fit no common report.
     """
-    if data is None or not runs:
-        return None
-    return locate(str(_json(runs[0] / "test.json").get("dataset", "")), data)
+    from unetq.report.collect import read_run
+    from unetq.report.report import ReportOptions, report
+
+    images = find_images(runs, data)
+    settings: list[tuple[str, NetSpec]] = []
+    for index, run in enumerate(runs):
+        if advance:
+            advance(index, len(runs))
+        record = read_run(run)
+        # What a network costs, it costs in every fold and seed.
+        if (record.dataset, record.net) not in settings:
+            settings.append((record.dataset, record.net))
+            complete_run(run, threads)
+    return report(runs, out, ReportOptions(data=images, limits=limits or Limits()))
+
+
+def find_images(runs: Sequence[Path], data: Path | None) -> dict[str, Path]:
+    """Data set -> prepared folder with its test images, for a report; {} where `data` is None: each run's own record holds.
+
+    Raises:
+        UserError: the data of one of the runs is not in the named folder.
+    """
+    if data is None:
+        return {}
+    names = dict.fromkeys(str(_json(run / "test.json").get("dataset", "")) for run in runs)
+    return {name: locate(name, data) for name in names}
 
 
 def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, Mapping[str, Any]]:

@@ -122,7 +122,7 @@ def test_report_json(place: Path) -> None:
     }
     assert [keys <= set(row) for row in result["rows"]] == [True, True]
     assert all(row["ms_median"] > 0 and row["peak_rss_bytes"] > 0 for row in result["rows"])
-    assert sorted(p.name for p in (place / "report").iterdir()) == ["index.html", "table.csv", "table.json"]
+    assert sorted(p.name for p in (place / "report").iterdir()) == ["index.html", "pareto.svg", "runs.csv", "table.csv", "table.json"]
 
 
 def test_ctrl_c_leaves_a_run_that_resume_finishes(place: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from unetq.report.collect import RunRecord
 from unetq.spec import NetSpec, QuantSpec
 
 SIZE = 96
@@ -44,40 +46,74 @@ def fake_data(folder: Path) -> Path:
     return folder
 
 
-def fake_run(
-    folder: Path, quant: QuantSpec, data: Path, worse: float = 0.0, bench: dict[str, Any] | None = None
-) -> Path:
-    """A scored run folder; `worse` is taken from each Dice, and that share of the mask's pixels more is wrong."""
+@dataclass(frozen=True)
+class Fake:
+    """One run: `worse` is taken from each Dice, and that share of the mask's pixels more is wrong."""
+
+    quant: QuantSpec
+    data: Path
+    worse: float = 0.0
+    bench: dict[str, Any] | None = None
+    seed: int = 3
+    fold: int = 0
+    dataset: str = "em"
+    cases: tuple[str, ...] = CASES
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fake_run(folder: Path, fake: Fake) -> Path:
+    """A scored run folder with predicted masks."""
     folder.mkdir(parents=True)
-    config = {"name": "demo", "dataset": "em", "seed": 3, "net": asdict(NetSpec(quant=quant)), "iterations": 10}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    environment = {
-        "commit": "0123456789abcdef" * 2 + "01234567",
-        "data": {"folder": str(data), "name": "em", "hash": "ab" * 32},
+    net = asdict(NetSpec(quant=fake.quant))
+    config = {
+        "name": "demo",
+        "dataset": fake.dataset,
+        "seed": fake.seed,
+        "fold": fake.fold,
+        "net": net,
+        "iterations": 10,
     }
+    (folder / "config.yaml").write_text(yaml.safe_dump({**config, **fake.config}))
+    about = {"folder": str(fake.data), "name": fake.dataset, "hash": f"{fake.fold:02d}" * 32}
+    environment = {"commit": "0123456789abcdef" * 2 + "01234567", "data": about}
     (folder / "environment.json").write_text(json.dumps(environment))
-    per_case = {case: 0.95 - 0.01 * i - worse for i, case in enumerate(CASES)}
-    for seed, case in enumerate(CASES):
+    per_case = {case: 0.95 - 0.01 * CASES.index(case) - fake.worse for case in fake.cases}
+    for case in fake.cases:
+        seed = CASES.index(case)
         _, truth = cells(seed)
-        wrong = np.random.default_rng(seed).random(truth.shape) < 0.02 + worse
+        wrong = np.random.default_rng(seed).random(truth.shape) < 0.02 + fake.worse
         save(np.where(wrong, 1 - truth, truth).astype(np.uint8), folder / "test_masks" / f"{case}.nii.gz")
-    values = list(per_case.values())
-    dice = {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)), "per_case": per_case}
-    test = {
-        "dataset": "em",
-        "split": "test",
+    about_split = {
+        "dataset": fake.dataset,
+        "fold": fake.fold,
         "engine": "torch",
-        "n_cases": 5,
+        "n_cases": len(per_case),
         "n_empty": 0,
-        "dice": dice,
-        "seconds": 1.0,
     }
+    test = {"split": "test", **about_split, "dice": measure(per_case), "seconds": 1.0}
     (folder / "test.json").write_text(json.dumps(test))
-    if bench:
-        (folder / "bench.json").write_text(json.dumps(bench))
-    if not quant.is_float:
-        (folder / "model.gguf").write_bytes(b"GGUF" + bytes(170_000 * quant.wbits // 4))
+    val = {"split": "val", **about_split, "dice": measure({"val": 0.94 - fake.worse})}
+    (folder / "val.json").write_text(json.dumps(val))
+    if fake.bench:
+        (folder / "bench.json").write_text(json.dumps(fake.bench))
+    if not fake.quant.is_float:
+        (folder / "model.gguf").write_bytes(b"GGUF" + bytes(170_000 * fake.quant.wbits // 4))
     return folder
+
+
+def measure(per_case: Mapping[str, float | None]) -> dict[str, Any]:
+    """One measure as a score file has it."""
+    values = [value for value in per_case.values() if value is not None]
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "std": std, "interval": [0.0, 1.0], "per_case": dict(per_case)}
+
+
+def scored(folder: Path, seed: int, fold: int, per_case: Mapping[str, float | None], **test: Any) -> RunRecord:
+    """A run that was read, with nothing on disk: float where the folder's name starts with it, else W4A6."""
+    quant = QuantSpec.of("float") if folder.name.startswith("float") else QuantSpec.of("fixed", 4, 6)
+    values = {"dataset": "em", "split": "test", "fold": fold, "engine": "torch", "n_cases": len(per_case), **test}
+    config = {"seed": seed, "fold": fold}
+    return RunRecord(folder, NetSpec(quant=quant), config, {**values, "dice": measure(per_case)}, {}, None, {}, None)
 
 
 def fake_bench(ms: float, isa: str = "avx512vnni") -> dict[str, Any]:
@@ -101,4 +137,4 @@ def four_runs(folder: Path) -> list[Path]:
         ("W2A2", QuantSpec.of("fixed", 2, 2), 0.006, fake_bench(29.0)),
         ("ternarynet", QuantSpec.of("ternarynet"), 0.024, fake_bench(31.0)),
     )
-    return [fake_run(folder / "runs" / name, quant, data, worse, bench) for name, quant, worse, bench in settings]
+    return [fake_run(folder / "runs" / name, Fake(quant, data, worse, bench)) for name, quant, worse, bench in settings]

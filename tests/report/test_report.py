@@ -9,20 +9,27 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from tests.report.fake import CASES, fake_bench, fake_data, fake_run, four_runs
+from tests.report.fake import CASES, Fake, fake_bench, fake_data, fake_run, four_runs, measure
 from unetq.errors import UserError
-from unetq.report.figures import front, pareto_svg, pick_cases
+from unetq.report.cases import detail, pick_cases
+from unetq.report.plot import lowest, pareto_svg
+from unetq.report.recommend import Limits
 from unetq.report.report import ReportOptions, report
-from unetq.report.tables import bench_table, rich_table, show_bytes, show_ms
+from unetq.report.tables import bench_table, rich_table
+from unetq.report.words import show_bytes, show_ms
 from unetq.spec import QuantSpec
 
 NAMED_BY_THE_ISSUE = {
     *("run", "dataset", "quantizer", "wbits", "abits"),
     *("dice_mean", "dice_std", "bytes_nominal", "bytes_honest", "ms_median"),
 }
+FLOAT, W4A6 = QuantSpec.of("float"), QuantSpec.of("fixed", 4, 6)
 VOID = {"meta", "img", "br", "input", "link"}
 
 
@@ -59,7 +66,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path, di
 
 def test_files_and_keys(made: tuple[list[Path], Path, dict]) -> None:
     runs, out, result = made
-    assert sorted(path.name for path in out.iterdir()) == ["index.html", "table.csv", "table.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "index.html",
+        "pareto.svg",
+        "runs.csv",
+        "table.csv",
+        "table.json",
+    ]
     assert json.loads((out / "table.json").read_text()) == result
     assert len(result["rows"]) == len(runs)
     assert not NAMED_BY_THE_ISSUE - set(result["rows"][0])
@@ -68,6 +81,8 @@ def test_files_and_keys(made: tuple[list[Path], Path, dict]) -> None:
     assert [line["label"] for line in lines] == ["float", "W4A6", "W2A2", "ternarynet"]
     assert float(lines[1]["dice_mean"]) == result["rows"][1]["dice_mean"]
     assert lines[0]["bytes_file"] == ""
+    with (out / "runs.csv").open(newline="") as file:
+        assert [line["run"] for line in csv.DictReader(file)] == [str(run) for run in runs]
 
 
 def test_page_is_self_contained(made: tuple[list[Path], Path, dict]) -> None:
@@ -107,8 +122,8 @@ def test_captions_have_the_dice_of_the_cases(made: tuple[list[Path], Path, dict]
 
 def test_same_runs_same_bytes(made: tuple[list[Path], Path, dict]) -> None:
     runs, out, result = made
-    first, second = (pareto_svg(result["rows"]) for _ in range(2))
-    assert first == second
+    first, second = (pareto_svg({"em": result["rows"]}) for _ in range(2))
+    assert first == second == (out / "pareto.svg").read_text()
     report(runs, out.parent / "again")
     assert (out.parent / "again/index.html").read_bytes() == (out / "index.html").read_bytes()
 
@@ -116,7 +131,7 @@ def test_same_runs_same_bytes(made: tuple[list[Path], Path, dict]) -> None:
 def test_names_are_escaped(tmp_path: Path) -> None:
     data = fake_data(tmp_path / "data")
     evil = ["<script>alert(1)<", "a&b \"quoted' $x_1$"]
-    runs = [fake_run(tmp_path / name, QuantSpec.of("fixed", 4, 6), data, 0.01 * i) for i, name in enumerate(evil)]
+    runs = [fake_run(tmp_path / name, Fake(W4A6, data, seed=i, config={"lr": name})) for i, name in enumerate(evil)]
     report(runs, tmp_path / "out", ReportOptions(title="<b>title</b>"))
     text = (tmp_path / "out/index.html").read_text()
     page = Page(text)
@@ -129,29 +144,82 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 def test_data_that_is_gone_becomes_a_sentence(tmp_path: Path) -> None:
     data = fake_data(tmp_path / "data")
-    run = fake_run(tmp_path / "run", QuantSpec.of("fixed", 4, 6), data, bench=fake_bench(33.0))
+    run = fake_run(tmp_path / "run", Fake(W4A6, data, bench=fake_bench(33.0)))
     moved = data.rename(tmp_path / "moved")
     result = report([run], tmp_path / "out")
     assert "no longer at" in Page((tmp_path / "out/index.html").read_text()).text
     assert result["rows"][0]["ms_median"] == 33.0
-    report([run], tmp_path / "out", ReportOptions(data=moved))
+    report([run], tmp_path / "out", ReportOptions(data={"em": moved}))
     assert "No overlays" not in (tmp_path / "out/index.html").read_text()
     (run / f"test_masks/{CASES[2]}.nii.gz").unlink()
-    report([run], tmp_path / "out", ReportOptions(data=moved))
+    report([run], tmp_path / "out", ReportOptions(data={"em": moved}))
     assert "kept no mask" in (tmp_path / "out/index.html").read_text()
 
 
-def test_two_data_sets_are_two_tables(tmp_path: Path) -> None:
+def test_three_data_sets_with_folds_and_seeds(tmp_path: Path) -> None:
     data = fake_data(tmp_path / "data")
-    runs = [fake_run(tmp_path / name, QuantSpec.of("fixed", 4, 6), data) for name in ("a", "b")]
-    test = json.loads((runs[1] / "test.json").read_text())
-    (runs[1] / "test.json").write_text(json.dumps({**test, "dataset": "gm", "n_empty": 2}))
-    result = report(runs, tmp_path / "out")
+    runs = []
+    for name in ("em", "gm", "mine"):
+        for fold, cases in enumerate((CASES[:2], CASES[2:])):
+            for seed in (0, 1):
+                for quant, worse in ((QuantSpec.of("float"), 0.0), (W4A6, 0.02)):
+                    fake = Fake(quant, data, worse + 0.001 * seed, None, seed, fold, name, cases)
+                    runs.append(fake_run(tmp_path / f"runs/{name}-{quant.label}-{fold}-{seed}", fake))
+    path = runs[-1] / "test.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "n_empty": 2}))
+    result = report(runs, tmp_path / "out", ReportOptions(limits=Limits(3.0, 0.3)))
+    assert [(row["dataset"], row["label"], row["n_runs"], row["n_cases"]) for row in result["rows"]] == [
+        (name, label, 4, 5) for name in ("em", "gm", "mine") for label in ("float", "W4A6")
+    ]
+    assert len(result["runs"]) == 24
+    assert {row["dice_std_over"] for row in result["rows"]} == {"seeds"}
+    assert result["rows"][1]["dice_delta"] == pytest.approx(-0.02)
+    assert {name: advice["label"] for name, advice in result["recommended"].items()} == dict.fromkeys(
+        ("em", "gm", "mine"), "W4A6"
+    )
     page = Page((tmp_path / "out/index.html").read_text())
-    assert "Data set em" in page.text and "Data set gm" in page.text
-    assert "2 in W4A6" in page.text
-    assert "not measured" not in page.text and "No run was timed" in page.text
+    assert all(f"Data set {name}" in page.text for name in ("em", "gm", "mine"))
+    assert "The data sets side by side" in page.text and "± sd over seeds" in page.text
+    assert page.text.count("2.21") == 1 and page.text.count("0.57") == 1
+    assert "2 in W4A6" in page.text and "No run was timed" in page.text
     assert rich_table(result["rows"]).columns[0].header == "Data"
+
+
+def test_classes_distances_and_v_rand_have_columns(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", Fake(W4A6, fake_data(tmp_path / "data")))
+    test = json.loads((run / "test.json").read_text())
+    distances = {case: 4e-5 if case != CASES[0] else None for case in CASES}
+    one = {"dice": test["dice"], "hd95_mm": measure(distances), "volume_error": measure(dict.fromkeys(CASES, -0.125))}
+    test |= {"classes": {"interior": one, "membrane": one}, "v_rand": measure(dict.fromkeys(CASES, 0.875))}
+    (run / "test.json").write_text(json.dumps(test))
+    (row,) = report([run], tmp_path / "out")["rows"]
+    assert row["classes"]["membrane"]["hd95_mm"]["n"] == 4
+    text = Page((tmp_path / "out/index.html").read_text()).text
+    for words in ("Membrane: HD95", "40.0 nm (4 of 5)", "−12.5% ± 0.0%", "V_rand", "0.8750 ± 0.0000"):
+        assert words in text
+    with (tmp_path / "out/table.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["classes.membrane.volume_error.mean"]) == -0.125
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    data = fake_data(tmp_path / "data")
+    runs = [
+        fake_run(tmp_path / f"float{fold}", Fake(FLOAT, data, fold=fold, cases=CASES[fold : fold + 1]))
+        for fold in (0, 1)
+    ]
+    runs.append(fake_run(tmp_path / "part", Fake(W4A6, data, cases=CASES[:1])))
+    result = report(runs, tmp_path / "out")
+    assert [row["label"] for row in result["rows"]] == ["float"]
+    assert result["left_out"][0] in Page((tmp_path / "out/index.html").read_text()).text
+
+
+def test_overlays_of_many_settings_are_few(tmp_path: Path) -> None:
+    data = fake_data(tmp_path / "data")
+    quants = [FLOAT, *(QuantSpec.of("fixed", w, 6) for w in (8, 6, 4, 3, 2)), QuantSpec.of("ternarynet")]
+    runs = [fake_run(tmp_path / quant.label, Fake(quant, data, 0.001 * i)) for i, quant in enumerate(quants)]
+    report(runs, tmp_path / "out")
+    alts = [str(a["alt"]) for tag, a in Page((tmp_path / "out/index.html").read_text()).tags if tag == "img"]
+    assert {alt.split(",")[0] for alt in alts[1:]} == {"float", "W2A6", "W3A6", "W4A6", "ternarynet"}
 
 
 def test_nothing_is_written_where_a_run_is_refused(tmp_path: Path) -> None:
@@ -159,28 +227,30 @@ def test_nothing_is_written_where_a_run_is_refused(tmp_path: Path) -> None:
         report([tmp_path / "none"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
-    run = fake_run(tmp_path / "run", QuantSpec.of("fixed", 4, 6), fake_data(tmp_path / "data"))
+    run = fake_run(tmp_path / "run", Fake(W4A6, fake_data(tmp_path / "data")))
     with pytest.raises(UserError, match="Cannot make the folder"):
         report([run], tmp_path / "file")
-
-
-@pytest.mark.parametrize(
-    ("points", "want"),
-    [
-        ([(1.0, 0.9)], [0]),
-        ([(2.0, 0.9), (1.0, 0.9)], [1]),
-        ([(1.0, 0.9), (1.0, 0.9), (2.0, 0.8)], [0, 1]),
-        ([(3.0, 0.95), (1.0, 0.9), (2.0, 0.85)], [1, 0]),
-    ],
-)
-def test_front(points: list[tuple[float, float]], want: list[int]) -> None:
-    assert front(points) == want
 
 
 def test_pick_cases() -> None:
     assert pick_cases({"a": 0.5}) == {"best": "a"}
     assert pick_cases({"a": 0.5, "b": 0.6}) == {"best": "b", "worst": "a"}
     assert pick_cases({"a": 0.5, "b": 0.5, "c": 0.5}) == {"best": "a", "median": "b", "worst": "c"}
+
+
+def test_detail_is_a_square_about_a_small_label_within_the_slice() -> None:
+    truth = np.zeros((300, 200), np.uint8)
+    assert detail(truth) == (slice(0, 300), slice(0, 200))
+    truth[290:300, 4:34] = 1
+    assert detail(truth) == (slice(240, 300), slice(0, 60))
+    truth[:, :] = 1
+    assert detail(truth) == (slice(0, 300), slice(0, 200))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+def test_most_points_stay_in_the_plot(gains: list[float]) -> None:
+    assert min(gains) <= lowest(gains) <= max(gains)
+    assert sum(gain >= lowest(gains) for gain in gains) * 2 >= len(gains)
 
 
 def test_words_for_numbers() -> None:

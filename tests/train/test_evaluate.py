@@ -38,7 +38,9 @@ def nothing(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_the_record_of_a_split(tmp_path: Path) -> None:
     data = dataset(tmp_path / "data")
     record = evaluate(bright, PREP, Dataset.open(data), "test", "bright", tmp_path / "masks")
-    assert list(record) == ["dataset", "split", "fold", "engine", "n_cases", "n_empty", "dice", "classes", "seconds"]
+    scored = ["n_cases", "n_empty", "dice", "classes"]
+    assert list(record) == ["dataset", "split", "fold", "engine", *scored, "subjects", "seconds"]
+    assert record["subjects"] == {"c7": "c7", "c8": "c8"}
     assert (record["dataset"], record["split"], record["engine"]) == ("discs", "test", "bright")
     scores = record["dice"]["per_case"]
     assert list(scores) == ["c7", "c8"] and 0.5 < record["dice"]["mean"] < 1

@@ -1,4 +1,4 @@
-"""Overlays of the best, median and worst test case: each image once, a transparent layer a run over it."""
+"""Overlays of the best, median and worst test case: each image once, a transparent layer a setting over it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from html import escape
 from pathlib import Path
 
 from unetq.errors import UserError
+from unetq.report.cases import CaseImage, Layer, layer_of, load_case, pick_cases
 from unetq.report.collect import RunRecord
-from unetq.report.figures import CaseImage, layer_png, load_case, pick_cases
 from unetq.report.paint import AGREE, ONLY_A, ONLY_B, OUTLINE, png
+from unetq.report.pool import Setting, mean_by_case
 
 __all__ = ["Overlays", "overlay_section", "overlays_of"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A setting's prediction of one case: by which run, and its layer, None where that run kept no mask."""
+
+    run: RunRecord
+    layer: Layer | None
 
 
 @dataclass(frozen=True)
@@ -21,33 +30,38 @@ class Overlays:
     """What the page shows of the test images.
 
     Attributes:
-        runs: the settings, a line each.
+        settings: a line each.
         cases: "best", "median", "worst" -> image and truth; empty where the data is gone.
-        layers: (run's label, case) -> PNG over the image, or None where the run kept no mask.
+        shown: (setting's label, case) -> prediction.
         missing: the sentence that takes the images' place, or "".
         key: a word that is unique in the page.
     """
 
-    runs: Sequence[RunRecord]
+    settings: Sequence[Setting]
     cases: Mapping[str, CaseImage]
-    layers: Mapping[tuple[str, str], bytes | None]
+    shown: Mapping[tuple[str, str], Shown]
     missing: str = ""
     key: str = "a"
 
 
-def overlays_of(runs: Sequence[RunRecord], reference: RunRecord, data: Path | None, key: str = "a") -> Overlays:
+def overlays_of(settings: Sequence[Setting], reference: Setting, data: Path | None, key: str = "a") -> Overlays:
     """Reads the test images and masks; what cannot be read becomes a sentence in the page, never a failed report."""
-    data = data or reference.data
+    first = reference.runs[0]
+    data = data or first.data
     if data is None:
-        return Overlays(runs, {}, {}, f"{reference.folder} does not say where its data lies; name it with --data.", key)
+        return Overlays(settings, {}, {}, f"{first.folder} does not say where its data lies; name it with --data.", key)
     if not data.is_dir():
-        return Overlays(runs, {}, {}, f"The prepared data is no longer at {data}; name its folder with --data.", key)
+        return Overlays(
+            settings, {}, {}, f"The prepared data is no longer at {data}; name its folder with --data.", key
+        )
+    limits = (first.config.get("prep") or {}).get("window")
+    picks = pick_cases(mean_by_case([run.per_case for run in reference.runs]))
     try:
-        cases = {name: load_case(data, case) for name, case in pick_cases(reference.per_case).items()}
-        layers = {(run.label, shown.case): layer_png(run, shown) for run in runs for shown in cases.values()}
+        cases = {name: load_case(data, case, tuple(limits) if limits else None) for name, case in picks.items()}
+        shown = {(s.label, case.case): _shown(s, case) for s in settings for case in cases.values()}
     except UserError as error:
-        return Overlays(runs, {}, {}, str(error), key)
-    return Overlays(runs, cases, layers, "", key)
+        return Overlays(settings, {}, {}, str(error), key)
+    return Overlays(settings, cases, shown, "", key)
 
 
 def overlay_section(overlays: Overlays) -> str:
@@ -58,12 +72,12 @@ def overlay_section(overlays: Overlays) -> str:
     width = f"110px repeat({len(overlays.cases)}, minmax(0, 1fr))"
     cells = ['<div class="head">Setting</div>']
     cells += [f'<div class="head">{name.capitalize()}: {escape(c.case)}</div>' for name, c in overlays.cases.items()]
-    for run in overlays.runs:
-        mean = run.test["dice"]["mean"]
-        cells.append(f'<div class="setting">{escape(run.label)}<span>mean Dice {mean:.4f}</span></div>')
-        cells += [_figure(overlays, run, name, shown) for name, shown in overlays.cases.items()]
+    for setting in overlays.settings:
+        cells.append(f'<div class="setting">{escape(setting.label)}</div>')
+        cells += [_figure(overlays, setting, name, case) for name, case in overlays.cases.items()]
     return f"""{title}
-<p class="muted">Chosen by the Dice of the reference run, the same cases for every setting.</p>
+<p class="muted">Chosen by the Dice of the reference, the same cases for every setting. A small label is shown as a detail of its
+slice; the Dice is of the whole case.</p>
 {_legend()}
 <style>{_backgrounds(overlays)}</style>
 <div class="panel"><input type="checkbox" class="bare" id="bare-{overlays.key}">
@@ -72,17 +86,38 @@ def overlay_section(overlays: Overlays) -> str:
 """
 
 
-def _figure(overlays: Overlays, run: RunRecord, name: str, shown: CaseImage) -> str:
-    layer = overlays.layers[run.label, shown.case]
-    height, width = shown.gray.shape
-    words = f"{run.label}, {name} case {shown.case}: Dice {run.per_case[shown.case]:.4f}"
-    image = f'<img alt="{escape(words)}" src="{_uri(layer)}">' if layer else ""
-    place = f"slice {shown.index + 1} of {shown.depth}" if shown.depth > 1 else ""
-    kept = "" if layer else "the run kept no mask of this case"
-    extra = "; ".join(text for text in (place, kept) if text)
-    caption = f"Dice <b>{run.per_case[shown.case]:.4f}</b>{escape(f' ({extra})' if extra else '')}"
-    box = f'<div class="image {_class(overlays, name)}" style="aspect-ratio: {width} / {height}">{image}</div>'
+def _shown(setting: Setting, case: CaseImage) -> Shown:
+    """By the first run that kept a mask of the case, in the order of fold and seed; else by the first that was tested on it."""
+    tested = [run for run in setting.runs if case.case in run.per_case]
+    for run in tested:
+        layer = layer_of(run, case)
+        if layer:
+            return Shown(run, layer)
+    return Shown(tested[0], None)
+
+
+def _figure(overlays: Overlays, setting: Setting, name: str, case: CaseImage) -> str:
+    shown = overlays.shown[setting.label, case.case]
+    dice = shown.run.per_case[case.case]
+    words = f"{setting.label}, {name} case {case.case}: Dice {dice:.4f}"
+    image = f'<img alt="{escape(words)}" src="{_uri(shown.layer.png)}">' if shown.layer else ""
+    caption = f"Dice <b>{dice:.4f}</b>{escape(_extra(setting, shown, case))}"
+    box = f'<div class="image {_class(overlays, name)}" style="aspect-ratio: {case.aspect:.4f}">{image}</div>'
     return f"<figure>{box}<figcaption>{caption}</figcaption></figure>"
+
+
+def _extra(setting: Setting, shown: Shown, case: CaseImage) -> str:
+    """What a caption has to add, in brackets."""
+    parts = [f"{word} {n}" for word, n in (("fold", shown.run.fold), ("seed", shown.run.seed)) if len(setting.runs) > 1]
+    if case.depth > 1:
+        parts.append(f"slice {case.index + 1} of {case.depth}")
+    if case.is_detail:
+        parts.append("detail")
+    if shown.layer is None:
+        parts.append("the run kept no mask of this case")
+    elif shown.layer.hidden:
+        parts.append(f"{shown.layer.hidden} px predicted beyond it")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _backgrounds(overlays: Overlays) -> str:

@@ -1,21 +1,21 @@
-"""Tables for the terminal (rich) and for files (CSV), and the words for numbers that all outputs share."""
+"""Tables for the terminal (rich) and for files (CSV)."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from unetq.report.collect import Row
+from unetq.report.columns import headings
+from unetq.report.rows import Row
+from unetq.report.words import NONE, show_bytes, show_ms
 
-__all__ = ["COLUMNS", "bench_table", "csv_text", "info_table", "rich_table", "show_bytes", "show_dice", "show_ms"]
-
-NONE = "–"
+__all__ = ["bench_table", "csv_text", "info_table", "rich_table"]
 
 
 class Meta(Protocol):
@@ -34,84 +34,44 @@ class Meta(Protocol):
         """A sentence for the reader."""
 
 
-def show_bytes(n: int | float | None) -> str:
-    """Bytes with a binary unit and three figures.
-
-    >>> show_bytes(164_304), show_bytes(19_348_996), show_bytes(None)
-    ('160 KiB', '18.5 MiB', '–')
-    """
-    if n is None:
-        return NONE
-    value, unit = float(n), "B"
-    for bigger in ("KiB", "MiB", "GiB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1024, bigger
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.{1 if value >= 9.995 else 2}f} {unit}"
-
-
-def show_ms(ms: float | None) -> str:
-    """Milliseconds with three figures.
-
-    >>> show_ms(12.34), show_ms(1234.5)
-    ('12.3 ms', '1234 ms')
-    """
-    if ms is None:
-        return NONE
-    return f"{ms:.{2 if ms < 10 else 1 if ms < 100 else 0}f} ms"
-
-
-def show_dice(mean: float, std: float | None = None) -> str:
-    """Dice from 0 to 1, mean ± standard deviation over the cases.
-
-    >>> show_dice(0.95251, 0.0041)
-    '0.9525 ± 0.0041'
-    """
-    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
-
-
-def show_delta(delta: float | None) -> str:
-    """Difference of Dice to the reference run."""
-    return NONE if delta is None else f"{delta:+.4f}".replace("-", "−")
-
-
-# Heading -> text of a row's cell; the terminal and the page show the same columns.
-COLUMNS: Mapping[str, Callable[[Row], str]] = {
-    "Setting": lambda row: str(row["label"]),
-    "Dice, mean ± sd": lambda row: show_dice(row["dice_mean"], row["dice_std"]),
-    "Difference": lambda row: show_delta(row["dice_delta"]),
-    "Nominal": lambda row: show_bytes(row["bytes_nominal"]),
-    "Honest": lambda row: show_bytes(row["bytes_honest"]),
-    "Smaller": lambda row: f"{row['bytes_float32'] / row['bytes_honest']:.2f} ×",
-    "File": lambda row: show_bytes(row["bytes_file"]),
-    "Activations": lambda row: show_bytes(row["peak_activation_bytes"]),
-    "Peak RSS": lambda row: show_bytes(row["peak_rss_bytes"]),
-    "Latency": lambda row: show_ms(row["ms_median"]),
-}
-
-
 def rich_table(rows: Sequence[Row]) -> Table:
     """The report's table for the terminal, one section a data set."""
     table = Table(title="Dice against memory and latency", title_justify="left", header_style="bold")
     many = len({row["dataset"] for row in rows}) > 1
-    for heading in [*COLUMNS] if not many else ["Data", *COLUMNS]:
+    columns = headings(rows)
+    for heading in [*columns] if not many else ["Data", *columns]:
         table.add_column(heading, justify="left" if heading in ("Setting", "Data") else "right", no_wrap=True)
     for index, row in enumerate(rows):
         if index and row["dataset"] != rows[index - 1]["dataset"]:
             table.add_section()
         # Text, not str: a run's name is no markup.
-        cells = [Text(show(row)) for show in COLUMNS.values()]
+        cells = [Text(show(row).split("\n")[0]) for show in columns.values()]
         table.add_row(*([Text(row["dataset"])] if many else []), *cells)
     return table
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """All keys of all rows as CSV, a header line first; an empty cell is "not measured"."""
+    """All numbers of all rows as CSV, a header line first; an empty cell is "not measured".
+
+    What is nested has a column a number, like classes.membrane.dice.mean; lists are joined by spaces.
+    """
+    lines = [dict(_flat(row)) for row in rows]
+    names = list(dict.fromkeys(name for line in lines for name in line)) or ["run"]
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else ["run"], lineterminator="\n")
+    writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(lines)
     return out.getvalue()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            found.append((f"{prefix}{key}", " ".join(map(str, value)) if isinstance(value, list) else value))
+    return found
 
 
 def info_table(info: Mapping[str, Any], meta: Meta) -> RenderableType:

@@ -88,6 +88,8 @@ class Dataset:
                     f"{folder / 'splits_final.json'} has the folds 0 to {len(folds) - 1}, but no fold {fold}."
                 )
             splits = {str(split): tuple(map(str, cases)) for split, cases in folds[fold].items()}
+        except UserError:  # a ValueError, too
+            raise
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise UserError(f"{folder} is not in the nnU-Net raw format: make it with `unetq data prepare`.") from None
         if sorted(labels) != list(range(1, len(labels) + 1)):

@@ -53,7 +53,7 @@ def evaluate(
         masks: folder for the predicted masks, <case>.nii.gz.
 
     Returns:
-        {"dataset", "split", "fold", "engine", what `unetq.runtime.scores.summary` gives, "seconds"}.
+        {"dataset", "split", "fold", "engine", what `unetq.runtime.scores.summary` gives, "subjects", "seconds"}.
 
     Raises:
         UserError: the split or a case is not as it should be.
@@ -68,5 +68,6 @@ def evaluate(
         "fold": dataset.fold,
         "engine": engine,
         **summary(scores, dataset.subjects, boundary),
+        "subjects": {score.name: dataset.subjects.get(score.name, score.name) for score in scores},
         "seconds": round(time.perf_counter() - start, 3),
     }
