@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from unetq.data_prep.common import PHANTOM_NOTE
 from unetq.data_prep.em import LABELS, MIN_SIDE, VOLUME
 from unetq.data_prep.em_phantom import SIZE, em_pages
+from unetq.data_prep.nih_phantom import SIZE as CT_SIZE
+from unetq.data_prep.nih_phantom import write_patients
 from unetq.errors import UserError, nearest
 from unetq.files import atomic, atomic_text, make_folder
 
@@ -71,8 +73,17 @@ def write_em(out: Path, request: Request) -> None:
         _write_tiff(labels, label, out / LABELS)
 
 
+def write_nih(out: Path, request: Request) -> None:
+    """A DICOM series a patient and NIfTI labels, as The Cancer Imaging Archive has them.
+
+    Raises:
+        UserError: a size too small, or `out` holds other patients.
+    """
+    write_patients(out, request.cases, request.seed, CT_SIZE if request.size is None else request.size)
+
+
 # A phantom is one function that writes the challenge's layout, and one line here.
-PHANTOMS: dict[str, Callable[[Path, Request], None]] = {"em": write_em}
+PHANTOMS: dict[str, Callable[[Path, Request], None]] = {"em": write_em, "nih": write_nih}
 
 
 def _write_tiff(pages: NDArray[np.uint8], temporary: Path, path: Path) -> None:

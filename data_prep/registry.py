@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetq.data_prep import em
+from unetq.data_prep import em, gm, nih
 from unetq.data_prep.common import dataset_name, is_prepared
 from unetq.errors import UserError, nearest
 
@@ -31,6 +31,8 @@ class DataSet:
 
 DATASETS: dict[str, DataSet] = {
     "em": DataSet(em.find, em.prepare, em.HELP),
+    "gm": DataSet(gm.find, gm.prepare, gm.HELP),
+    "nih": DataSet(nih.find, nih.prepare, nih.HELP),
 }
 
 

@@ -259,27 +259,67 @@ def bench(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for table.csv, table.json and index.html.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for table.csv, runs.csv, table.json and index.html.")],
     data: Data = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the latency column.")] = 1,
+    max_loss: Annotated[float, typer.Option(help="Points of Dice that a recommended setting may lose.")] = 1.0,
+    max_memory: Annotated[float, typer.Option(help="MB that its parameters may take, honest.")] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Put runs into one table, plot and page: Dice against nominal, honest and peak memory and latency."""
-    from unetq.pipeline import complete_run, find_images
-    from unetq.report.report import ReportOptions
-    from unetq.report.report import report as write_report
-    from unetq.report.tables import rich_table
+    """Put runs, pooled over folds and seeds, into one table, plot and page: Dice against memory and latency."""
+    from unetq.pipeline import report_runs
+    from unetq.report.recommend import Limits
 
+    limits = Limits(max_loss, max_memory)
     with _progress("export and time") as advance:
-        for index, run in enumerate(runs):
-            advance(index, len(runs))
-            complete_run(run, threads)
-    result = write_report(runs, out, ReportOptions(data=find_images(runs, data)))
+        result = report_runs(runs, out, data, threads, advance, limits)
     if as_json:
         return _emit(result, True)
-    note.print(rich_table(result["rows"]))
-    note.print(f"{out / 'index.html'}", markup=False)
+    _show_report(result, out / "index.html")
     return None
+
+
+def _show_report(result: dict[str, Any], page: Path) -> None:
+    from unetq.report.tables import rich_table
+
+    note.print(rich_table(result["rows"]))
+    sentences = [*(advice["sentence"] for advice in result["recommended"].values()), *result["left_out"]]
+    for line in (*sentences, str(page)):
+        note.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def sweep(
+    dataset: Annotated[str, typer.Option("--dataset", help="Names, or prepared folders.")] = "em",
+    settings: Annotated[str, typer.Option(help="float, WxAy, ternarynet, ternary, binary.")] = "float,W4A6,ternarynet",
+    quantizer: Annotated[str, typer.Option(help="fixed, lsq, or both, of the WxAy settings.")] = "fixed",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: 0, 1, ...")] = 1,
+    folds: Annotated[str, typer.Option(help="Numbers, or all that a data set has.")] = "0",
+    config: Annotated[str | None, typer.Option(help="One for all data sets, or one each; default: their own.")] = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Folder of runs and report; the same one goes on.")] = Path("runs/sweep"),
+    workers: Annotated[int, typer.Option(min=0, help="Trainings at a time; 0 = one a GPU, or for every 4 cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Of each training; 0 = the cores shared out.")] = 0,
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or local, in place of processes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train every setting on every data set (lists with commas), then report; what is finished is not trained again."""
+    from unetq.sweep.plan import SweepSpec, names, parse_folds
+    from unetq.sweep.sweep import SweepOptions
+    from unetq.sweep.sweep import sweep as run_sweep
+
+    lists = (names(dataset), names(settings), names(quantizer))
+    spec = SweepSpec(*lists, seeds, parse_folds(folds), names(config or ""), data, out)
+    try:
+        result = run_sweep(spec, SweepOptions(workers, threads, ray))
+    except KeyboardInterrupt as stop:
+        note.print(str(stop) or "Stopped.", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    if result["report"] and not as_json:
+        _show_report(result, Path(result["report"]))
+    failed = [f"{run} failed: {said}" for run, said in result["failed"].items()]
+    _emit(result, as_json, *failed, f"{len(result['done'])} of {result['total']} runs are finished.")
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()

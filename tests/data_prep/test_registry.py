@@ -56,8 +56,8 @@ def test_raw_files_are_prepared_on_first_use(raw: Path) -> None:
 
 
 def test_sentences(tmp_path: Path, raw: Path) -> None:
-    for call in (lambda: locate("me", tmp_path), lambda: prepare("me", raw, None)):
-        with pytest.raises(UserError, match='There is no data set "me": did you mean "em"'):
+    for call in (lambda: locate("nhi", tmp_path), lambda: prepare("nhi", raw, None)):
+        with pytest.raises(UserError, match='There is no data set "nhi": did you mean "nih"'):
             call()
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "gone", None):

@@ -288,7 +288,7 @@ def test_missing_unknown_and_misnamed(tmp_path: Path) -> None:
     refused(tmp_path / "a.tiif", 'did you mean ".tif')
     refused(tmp_path / "image", "without a suffix")
     (tmp_path / "folder.png").mkdir()
-    refused(tmp_path / "folder.png", "no image file")
+    refused(tmp_path / "folder.png", "no image file", "no DICOM file")
     png = save(STACK[0], tmp_path / "a.png")
     for suffix in READERS:
         if suffix != ".png":

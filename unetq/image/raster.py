@@ -19,7 +19,7 @@ from unetq.errors import UserError
 from unetq.image.tiff import tiff_pages
 from unetq.image.volume import Format, Volume
 
-__all__ = ["read_jpeg", "read_png", "read_tiff", "write_png", "write_tiff"]
+__all__ = ["quiet", "read_jpeg", "read_png", "read_tiff", "write_png", "write_tiff"]
 
 QUIET = threading.Lock()
 FLUSH = ctypes.CDLL(None).fflush
@@ -92,7 +92,7 @@ def _read(path: Path, form: Format, reader: str) -> Volume:
     import SimpleITK as sitk  # noqa: N813 - here, because it takes 94 MiB that a NIfTI study or a timing does without
 
     try:
-        with _quiet():
+        with quiet():
             image = sitk.ReadImage(str(path), imageIO=reader)
         array: NDArray[Any] = sitk.GetArrayFromImage(image)
     except (RuntimeError, MemoryError):
@@ -123,14 +123,14 @@ def _write(mask: NDArray[np.uint8], like: Volume, path: Path, writer: str) -> No
     image = sitk.GetImageFromArray(mask)
     image.SetSpacing(like.spacing[::-1][: mask.ndim])
     try:
-        with _quiet():
+        with quiet():
             sitk.WriteImage(image, str(path), useCompression=True, imageIO=writer)
     except RuntimeError as error:
         raise OSError("the folder is read-only or the disk is full") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Sends what the C libraries print nowhere: libtiff writes to standard error, beside the one sentence, and ITK's
     JPEG reader to standard output, into the JSON.
 

@@ -1,4 +1,4 @@
-"""Any supported file in, a `Volume` out; and its mask back into a file of the same kind and geometry."""
+"""Any supported file or DICOM series in, a `Volume` out; and its mask back into a file of the same kind and geometry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unetq.errors import UserError, nearest
 from unetq.files import atomic
+from unetq.image.dicom import read_series
 from unetq.image.nifti import read_nifti, write_nifti
 from unetq.image.raster import read_jpeg, read_png, read_tiff, write_png, write_tiff
 from unetq.image.volume import Format, Volume
@@ -46,16 +47,20 @@ WRITERS: dict[str, Callable[[NDArray[np.uint8], Volume, Path], None]] = {
 
 
 def read(path: Path | str) -> Volume:
-    """Reads a TIFF, PNG, JPEG or NIfTI.
+    """Reads a TIFF, PNG, JPEG or NIfTI, or the one DICOM series of a folder.
 
     Raises:
-        UserError: no such file, unknown suffix, damaged, 4-D, coloured, empty, or NaN or infinite pixels.
+        UserError: no such file, unknown suffix, damaged, 4-D, coloured, empty, or NaN or infinite pixels; of a series,
+            as `read_series`.
     """
     path = Path(path)
-    reader = READERS[_suffix(path, READERS)]
-    if not path.is_file():
-        raise UserError(f"There is no image file {path}.")
-    volume = reader(path)
+    if path.is_dir():
+        volume = read_series(path)
+    else:
+        reader = READERS[_suffix(path, READERS)]
+        if not path.is_file():
+            raise UserError(f"There is no image file {path}.")
+        volume = reader(path)
     if not volume.array.size:
         raise UserError(f"{path} is empty: its size is {volume.array.shape}.")
     if volume.array.dtype.kind == "f" and not all(np.isfinite(plane).all() for plane in volume.array):
@@ -107,7 +112,7 @@ def check_output(source: Path | str, out: Path | str) -> None:
         UserError: other kind of file than the input's, folder missing or not writable, or the input itself.
     """
     source, out = Path(source), Path(out)
-    kind = FORMATS[_suffix(source, READERS)]
+    kind = "nifti" if source.is_dir() else FORMATS[_suffix(source, READERS)]
     suffix = _suffix(out, WRITERS)
     if FORMATS[suffix] != kind:
         fit = " or ".join(s for s in WRITERS if FORMATS[s] == kind)
