@@ -239,6 +239,7 @@ def _write_patient(folder: Path, number: int, study: Study, seed: int) -> None:
         "0010|0010": "PHANTOM",
         "0010|0020": name,
         "0018|0050": f"{study.spacing[0]:g}",
+        "0018|0088": f"{study.spacing[0]:g}",  # or GDCM writes it itself, if it has read a file before
         "0018|5100": "HFS",
         "0020|000d": _uid(f"{identity} study"),
         "0020|000e": _uid(f"{identity} series"),

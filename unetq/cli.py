@@ -294,7 +294,7 @@ def sweep(
     settings: Annotated[str, typer.Option(help="float, WxAy, ternarynet, ternary, binary.")] = "float,W4A6,ternarynet",
     quantizer: Annotated[str, typer.Option(help="fixed, lsq, or both, of the WxAy settings.")] = "fixed",
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds: 0, 1, ...")] = 1,
-    folds: Annotated[str, typer.Option(help="Numbers, or all that a data set has.")] = "0",
+    folds: Annotated[str, typer.Option(help="Numbers, all, or tests = one for each test split.")] = "tests",
     config: Annotated[str | None, typer.Option(help="One for all data sets, or one each; default: their own.")] = None,
     data: Data = None,
     out: Annotated[Path, typer.Option(help="Folder of runs and report; the same one goes on.")] = Path("runs/sweep"),

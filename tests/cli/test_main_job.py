@@ -65,7 +65,7 @@ def test_train_json(place: Path) -> None:
         2,
     )
     assert set(result) == {"run", "best_val_dice", "test", "seconds"}
-    assert set(result["test"]["dice"]) == {"mean", "std", "per_case"}
+    assert set(result["test"]["dice"]) == {"mean", "std", "interval", "n", "per_case"}
     assert (run / "float/best.pt").is_file(), "the float twin is trained first"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -31,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def studies() -> list[Study]:
-    return [make_study(number, seed=2) for number in range(1, 7)]
+    return [make_study(number, seed=2) for number in range(1, 5)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -43,6 +44,12 @@ def test_same_seed_same_bytes_in_another_process(place: Path, tmp_path: Path) ->
     code += "phantom('nih', Path(sys.argv[1]), 3, 7, 64)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert contents(tmp_path) == contents(place)
+
+
+def test_same_bytes_after_a_file_was_read(place: Path, tmp_path: Path) -> None:
+    read_series(next(place.glob("PANCREAS_0001/*/*")))  # GDCM keeps a state
+    write_patients(tmp_path, 1, 7, 64)
+    assert contents(tmp_path).items() <= contents(place).items()
 
 
 def test_a_patient_does_not_depend_on_how_many_there_are(place: Path, tmp_path: Path) -> None:
@@ -78,15 +85,17 @@ def test_the_archive_s_layout_and_directions(place: Path) -> None:
     assert 40 < np.median(inside) < 110
 
 
-def test_the_same_reader_reads_it(place: Path) -> None:
+def test_the_same_reader_reads_it(place: Path, tmp_path: Path) -> None:
     for number, image, label, affine in patients(place):
         study = make_study(number, 7, 64)
         np.testing.assert_array_equal(image, study.hu[::-1, ::-1])
         np.testing.assert_array_equal(label, study.label[::-1, ::-1])
         np.testing.assert_allclose(np.abs(np.diag(affine))[:3], study.spacing[::-1], atol=1e-4)
-    prepared = nih.prepare(place)
+    prepared = nih.prepare(place, tmp_path / "out")
     data = Dataset.open(prepared)
-    assert sorted(sum(data.splits.values(), [])) == [f"PANCREAS_{number:04d}" for number in (1, 2, 3)]
+    assert sorted(case for cases in data.splits.values() for case in cases) == [
+        f"PANCREAS_{number:04d}" for number in (1, 2, 3)
+    ]
     assert "Made-up nih" in (prepared / "dataset.json").read_text()
 
 
@@ -115,7 +124,7 @@ def test_gray_values_alone_do_not_solve_it(studies: list[Study]) -> None:
 def test_it_goes_on_from_slice_to_slice_and_differs_from_patient_to_patient(studies: list[Study]) -> None:
     for study in studies:
         middle = [plane for plane in study.label if plane.any()][3:-3]
-        assert np.median([dice(a > 0, b > 0) for a, b in zip(middle, middle[1:], strict=False)]) > 0.4
+        assert np.median([dice(a > 0, b > 0) for a, b in pairwise(middle)]) > 0.4
     assert max(dice(a.label > 0, b.label > 0) for a in studies for b in studies if a is not b) < 0.75
 
 
@@ -143,7 +152,7 @@ def test_real_data_is_never_overwritten(place: Path, tmp_path: Path) -> None:
         assert contents(folder) == {name: b"years of work"}
     before = contents(place)
     phantom("nih", place, 3, 7, 64)  # the same again is no matter
-    assert {name for name in contents(place) if not name.startswith(".")} >= set(before)
+    assert contents(place) == before
     with pytest.raises(UserError, match="is there already"):
         phantom("nih", place, 3, 8, 64)
 

@@ -109,6 +109,21 @@ def test_folds_that_are_none(text: str) -> None:
         parse_folds(text)
 
 
+def test_folds_with_one_test_are_one_fold_and_subjects_left_out_in_turn_are_all(spec: SweepSpec, data: Path) -> None:
+    """Else a mean over folds would count the same test cases again, or a mean over one fold leave subjects out."""
+    spec = replace(spec, datasets=("em",), settings=("float",))
+    splits = data / "em/splits_final.json"
+    kept = splits.read_text()
+    try:
+        splits.write_text(json.dumps([SPLITS, {"train": ["c1"], "val": ["c0"], "test": ["c2"]}]))
+        assert [j.config.fold for j in plan(spec)] == [0]
+        assert [j.config.fold for j in plan(replace(spec, folds=None))] == [0, 1]
+        splits.write_text(json.dumps([SPLITS, {"train": ["c2"], "val": ["c0"], "test": ["c1"]}]))
+        assert [j.config.fold for j in plan(spec)] == [0, 1]
+    finally:
+        splits.write_text(kept)
+
+
 def test_one_configuration_for_each_data_set(spec: SweepSpec) -> None:
     spec = replace(spec, datasets=("em", "gm"), settings=("float",))
     assert [j.config.name for j in plan(spec)] == ["em", "gm"]

@@ -83,7 +83,7 @@ class Dataset:
             labels = {int(value): str(name) for name, value in about["labels"].items() if int(value) > 0}
             channels = len(about.get("channel_names") or about["modality"])
             folds = folds if isinstance(folds, list) else [folds]
-            if not 0 <= fold < len(folds):
+            if folds and not 0 <= fold < len(folds):
                 raise UserError(
                     f"{folder / 'splits_final.json'} has the folds 0 to {len(folds) - 1}, but no fold {fold}."
                 )

@@ -34,7 +34,8 @@ class SweepSpec:
         settings: float, WxAy, ternarynet, ternary, binary.
         quantizers: fixed, lsq: each multiplies the WxAy settings.
         seeds: number of seeds, 0, 1, ...
-        folds: entries of splits_final.json, or None for all that a data set has.
+        folds: entries of splits_final.json; None for all that a data set has; () for those that test other cases than the
+            ones before: all where each subject is left out in turn, the first where every fold has one test.
         configs: YAML files or presets: none for the data sets' own, one for all, or one each.
         data: folder of the data, as `--data` of the other verbs.
         out: folder of the runs: OUT/<dataset>/<setting>[-lsq]-f<fold>-s<seed>.
@@ -44,7 +45,7 @@ class SweepSpec:
     settings: tuple[str, ...] = (FLOAT, "W4A6")
     quantizers: tuple[str, ...] = ("fixed",)
     seeds: int = 1
-    folds: tuple[int, ...] | None = (0,)
+    folds: tuple[int, ...] | None = ()
     configs: tuple[str, ...] = ()
     data: Path | None = None
     out: Path = Path("runs/sweep")
@@ -103,18 +104,18 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def parse_folds(text: str) -> tuple[int, ...] | None:
-    """Folds by number; None for "all".
+    """Folds by number; None for "all"; () for "tests" (`SweepSpec.folds`).
 
     Raises:
         UserError: neither.
 
-    >>> parse_folds("0,2"), parse_folds("all")
-    ((0, 2), None)
+    >>> parse_folds("0,2"), parse_folds("all"), parse_folds("tests")
+    ((0, 2), None, ())
     """
-    if text == "all":
-        return None
+    if text in ("all", "tests"):
+        return None if text == "all" else ()
     if not names(text) or not all(re.fullmatch(r"[0-9]+", name) for name in names(text)):
-        raise UserError(f'--folds is "{text}", but must be numbers like 0 or 0,1, or all.')
+        raise UserError(f'--folds is "{text}", but must be numbers like 0 or 0,1, or all, or tests.')
     return tuple(dict.fromkeys(int(name) for name in names(text)))
 
 
@@ -191,7 +192,7 @@ class _Source:
         folder = locate(dataset, spec.data).resolve()
         name = dataset if dataset in DATASETS else Dataset.open(folder).name
         config = spec.configs[min(index, len(spec.configs) - 1)] if spec.configs else name
-        folds = tuple(range(_n_folds(folder))) if spec.folds is None else spec.folds
+        folds = spec.folds or _folds(folder, every=spec.folds is None)
         for fold in folds:
             Dataset.open(folder, fold)
         return _Source(name, folder, folds, replace(load_config(config), dataset=dataset))
@@ -216,9 +217,12 @@ def _block(source: _Source, settings: Mapping[str, QuantSpec], out: Path, fold: 
         yield job(name, wanted, twin.folder if wanted.needs_twin else None)
 
 
-def _n_folds(folder: Path) -> int:
+def _folds(folder: Path, every: bool) -> tuple[int, ...]:
+    """Every fold, or each that tests other cases than those before it."""
     folds: Any = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
-    return len(folds) if isinstance(folds, list) else 1
+    folds = folds if isinstance(folds, list) else [folds]
+    tests = [frozenset(fold.get("test", ())) for fold in folds]
+    return tuple(index for index, test in enumerate(tests) if every or test not in tests[:index])
 
 
 def _refuse_other_training(job: Job) -> None:
