@@ -47,6 +47,7 @@ VEIN, VEIN_HU = (0, 15, 2, -6), 140
 BOWEL = 14
 
 Field = NDArray[np.float32]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,14 @@ class _Waves:
     def blurred(self, volume: Field, mm: float) -> Field:
         """The volume, out of focus."""
         spectrum = np.fft.rfftn(volume) * np.exp(-2 * (np.pi * mm) ** 2 * self.squares)
-        return np.fft.irfftn(spectrum, s=self.shape, axes=(0, 1, 2)).astype(np.float32)
+        blurred: Field = np.fft.irfftn(spectrum, s=self.shape, axes=(0, 1, 2)).astype(np.float32)
+        return blurred
 
     def _unit(self, kernel: NDArray[np.float64]) -> Field:
         spectrum = np.fft.rfftn(self.rng.standard_normal(self.shape, np.float32)) * kernel
         field = np.fft.irfftn(spectrum, s=self.shape, axes=(0, 1, 2))
-        return ((field - field.mean()) / field.std()).astype(np.float32)
+        unit: Field = ((field - field.mean()) / field.std()).astype(np.float32)
+        return unit
 
 
 def _trunk(body: Field, places: list[Field]) -> Field:
@@ -195,7 +198,7 @@ def _trunk(body: Field, places: list[Field]) -> Field:
     return hu
 
 
-def _ellipsoid(hu: Field, places: list[Field], centre: NDArray, half: NDArray, value: float) -> None:
+def _ellipsoid(hu: Field, places: list[Field], centre: Vector, half: Vector, value: float) -> None:
     far = sum(((axis - np.float32(c)) / np.float32(h)) ** 2 for axis, c, h in zip(places, centre, half, strict=True))
     hu[far < 1] = value
 
@@ -211,7 +214,7 @@ def _bowel(hu: Field, places: list[Field], rng: np.random.Generator) -> None:
             _ellipsoid(hu, places, centre - (0, 4, 0), half - (5, 7, 5), -880)
 
 
-def _outside(places: list[Field], points: NDArray[np.float64]) -> Field:
+def _outside(places: list[Field], points: Vector) -> Field:
     """How far outside a tube through points (x, y, z, radius) each place is, mm; negative inside."""
     line = np.linspace(0, len(points) - 1, 3 * len(points))
     fine = np.stack([np.interp(line, np.arange(len(points)), column) for column in points.T], 1).astype(np.float32)

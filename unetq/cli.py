@@ -218,7 +218,7 @@ def info(model: Annotated[Path, typer.Argument(help="Model file.")], as_json: Js
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="Model file.")],
-    image: Annotated[Path, typer.Argument(metavar="INPUT", help="TIFF, PNG or NIfTI.")],
+    image: Annotated[Path, typer.Argument(metavar="INPUT", help="TIFF, PNG, JPEG, NIfTI, or the folder of a DICOM series.")],
     out: Annotated[Path, typer.Option("--out", help="Mask to write, in the input's own format and geometry.")],
     threads: Threads = 0,
     tile: Annotated[int | None, typer.Option(help="Side of a tile in pixels, in place of the model's own.")] = None,

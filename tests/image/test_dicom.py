@@ -247,7 +247,7 @@ def test_a_slice_aside(tmp_path: Path) -> None:
 def test_two_series(tmp_path: Path) -> None:
     series(tmp_path, STORED)
     dicom(tmp_path / "scout.dcm", STORED[0], x0020_000E="2.25.3")
-    refused(tmp_path, "2 series", "2.25.2 (5 files, like 1-001.dcm)", "2.25.3 (1 files, like scout.dcm)")
+    refused(tmp_path, "2 series", "2.25.2 (5 of the files, like 1-001.dcm)", "2.25.3 (1 of the files, like scout.dcm)")
 
 
 @pytest.mark.parametrize("numbers", [(1, 3, 2, 4, 5), (1, 2, 2, 4, 5), (5, 1, 2, 3, 4)])

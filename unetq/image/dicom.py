@@ -192,7 +192,7 @@ def _check_series(slices: Sequence[_Slice], folder: Path) -> None:
     for one in slices:
         series.setdefault(one.series, []).append(one)
     if len(series) > 1:
-        named = "; ".join(f"{uid} ({len(its)} files, like {its[0].path.name})" for uid, its in series.items())
+        named = "; ".join(f"{uid} ({len(its)} of the files, like {its[0].path.name})" for uid, its in series.items())
         raise UserError(f"{folder} holds slices of {len(series)} series: {named}: give each a folder of its own.")
     first = slices[0]
     for one in slices[1:]:
@@ -268,7 +268,7 @@ def _pixels(one: _Slice) -> NDArray[Any]:
         raise _unreadable(one.path) from None
     if one.modality == "CT":
         whole = np.rint(array) if array.dtype.kind == "f" else array
-        return np.clip(whole, INT16.min, INT16.max).astype(np.int16)
+        array = np.clip(whole, INT16.min, INT16.max).astype(np.int16)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 

@@ -35,6 +35,8 @@ class _FakeQuantize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         clipped, quantized, step = ctx.saved_tensors
         lo, hi = ctx.bounds
+        if _is_channels_last(clipped):  # a slice of a concatenation's gradient is not: one copy here saves three below
+            grad = grad.contiguous(memory_format=torch.channels_last)
         # grad where lo < clipped < hi, else 0, in one pass.
         grad_x = torch.ops.aten.hardtanh_backward(grad, clipped, lo, hi)
         grad_step = None
@@ -48,9 +50,13 @@ def _sum_of_products(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
     """Sum of a * b to the shape of `like`; to a scalar by a dot product, which needs no third tensor."""
     if like.numel() != 1:
         return (a * b).sum_to_size(like.shape)
-    if a.ndim == 4 and a.is_contiguous(memory_format=torch.channels_last):
+    if _is_channels_last(a):
         a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)  # flat without a copy
     return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def round_through(x: Tensor) -> Tensor:
