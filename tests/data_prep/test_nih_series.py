@@ -119,7 +119,7 @@ def test_of_several_ways_that_fit_the_header_s_is_taken(tmp_path: Path) -> None:
 
 def test_no_way_fits_or_too_many(tmp_path: Path) -> None:
     path = study(tmp_path / "none", 3, organ(), np.ones(SHAPE[::-1], np.uint8))
-    refused(tmp_path / "none", str(path), "PANCREAS_0003", "however it is flipped", "30 to 120")
+    refused(tmp_path / "none", str(path), "PANCREAS_0003", "however it is flipped", "30 to 150")
     elsewhere = organ(rows=slice(12, 17)) | organ(slices=slice(4, 6))  # where the label is flipped along y, and along z
     path = study(tmp_path / "many", 4, elsewhere, organ().T)
     refused(tmp_path / "many", str(path), "otherwise than it says", "ways")
