@@ -1,4 +1,4 @@
-"""Who is on which side: the subject of a case, splits that never cut a subject in two, and the check that none was cut."""
+"""Who is on which side: the subject of a case, and splits that never cut a subject in two."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from unetq.errors import UserError
 __all__ = [
     "FOLDS",
     "TEST_SHARE",
-    "hold_out",
     "leave_one_out",
     "natural",
-    "refuse_torn_subjects",
     "subject_folds",
     "subject_pattern",
+    "with_test",
 ]
 
 TEST_SHARE, FOLDS = 0.2, 5
@@ -94,43 +93,27 @@ def leave_one_out(subject: Mapping[str, str], where: Path) -> list[Splits]:
     return folds
 
 
-def hold_out(train: Sequence[str], subject: Mapping[str, str], where: Path, seed: int = 0) -> Splits:
-    """The cases of a training part that has no test beside it, parted into "train" and "test" by subject.
+def with_test(folds: Sequence[Splits], subject: Mapping[str, str], where: Path, seed: int = 0) -> list[Splits]:
+    """Folds of training and validation cases with a test part: `TEST_SHARE` of the subjects, the same ones in each fold.
 
     Raises:
-        UserError: the part holds one subject only.
+        UserError: fewer than three subjects, a fold names a case that is not there, or keeps nothing to train or validate on.
     """
-    order = _shuffled({subject[case] for case in train}, seed)
-    if len(order) < MIN_SUBJECTS - 1:
-        raise UserError(
-            f"The training part of {where} holds one subject, and no test split is named: one subject cannot be both; "
-            'add "test" to the file.'
-        )
-    test = set(order[: _share(len(order))])
-    return {
-        "train": [case for case in train if subject[case] not in test],
-        "test": [case for case in train if subject[case] in test],
-    }
-
-
-def refuse_torn_subjects(folds: Sequence[Splits], subject: Mapping[str, str], where: Path) -> None:
-    """Refuses splits with one subject on two sides: its Dice would be untrue.
-
-    Raises:
-        UserError: names the subject, its cases and the splits.
-    """
-    for number, splits in enumerate(folds):
-        home: dict[str, tuple[str, str]] = {}
-        for split, cases in splits.items():
-            for case in cases:
-                who = subject.get(case, case)
-                other, twin = home.setdefault(who, (split, case))
-                if other != split:
-                    named = f"Case {case}" if twin == case else f"Subject {who} (cases {twin} and {case})"
-                    raise UserError(
-                        f"{named} is in two splits of fold {number} of {where}, {other} and {split}: "
-                        "leave it in one of them."
-                    )
+    order = _shuffled(set(subject.values()), seed)
+    _refuse_few(order, where)
+    test = _cases(subject, set(order[: _share(len(order))]))
+    complete: list[Splits] = []
+    for number, fold in enumerate(folds):
+        parts = {part: [case for case in fold.get(part, []) if case not in test] for part in ("train", "val")}
+        unknown = next((case for cases in fold.values() for case in cases if case not in subject), None)
+        if unknown is not None:
+            raise UserError(f"Fold {number} of {where} names the case {unknown}, which has no label.")
+        if not all(parts.values()):
+            raise UserError(
+                f"Fold {number} of {where} names no test cases, and too few others to hold some out: add test to it."
+            )
+        complete.append({**parts, "test": test})
+    return complete
 
 
 def _refuse_few(subjects: Sequence[str], where: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_wrong_configuration_is_one_sentence(values: dict[str, object], senten
 
 
 def test_presets_are_valid() -> None:
-    assert presets() == ["demo", "em", "gm", "nih", "paper"]
+    assert presets() == ["default", "demo", "em", "gm", "nih", "paper"]
     for name in presets():
         layout(load_config(name).net)
     em = load_config("em")

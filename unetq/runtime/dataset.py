@@ -97,11 +97,21 @@ class Dataset:
         if not channels or not labels:
             raise UserError(f"{folder / 'dataset.json'} names no channel or no label beside the background.")
         source = about.get("unetq") or {}
-        name = str(source.get("dataset") or about.get("name") or folder.name)
+        name = Dataset.name_of(folder)
         ending = str(about.get("file_ending", ".nii.gz"))
         data = Dataset(folder, name, channels, tuple(labels[i] for i in sorted(labels)), splits, source, ending, fold)
         data._refuse_torn_subjects()
         return data
+
+    @staticmethod
+    def name_of(folder: Path) -> str:
+        """What the data set in a folder calls itself, without a look at its splits.
+
+        Raises:
+            UserError: dataset.json cannot be read.
+        """
+        about = _json(folder / "dataset.json")
+        return str((about.get("unetq") or {}).get("dataset") or about.get("name") or folder.name)
 
     def _refuse_torn_subjects(self) -> None:
         """Refuses splits with one case or one subject on two sides: their Dice would be untrue."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unetq.data_prep.registry import DATASETS, locate
+from unetq.data_prep.registry import preset, resolve
 from unetq.errors import UserError, nearest
 from unetq.runtime.dataset import Dataset
 from unetq.spec import SCHEMES, QuantSpec, to_mapping
@@ -189,13 +189,12 @@ class _Source:
 
     @staticmethod
     def open(spec: SweepSpec, index: int, dataset: str) -> _Source:
-        folder = locate(dataset, spec.data).resolve()
-        name = dataset if dataset in DATASETS else Dataset.open(folder).name
-        config = spec.configs[min(index, len(spec.configs) - 1)] if spec.configs else name
+        name, folder = resolve(dataset, spec.data)
+        config = spec.configs[min(index, len(spec.configs) - 1)] if spec.configs else preset(name)
         folds = spec.folds or _folds(folder, every=spec.folds is None)
         for fold in folds:
             Dataset.open(folder, fold)
-        return _Source(name, folder, folds, replace(load_config(config), dataset=dataset))
+        return _Source(name, folder.resolve(), folds, replace(load_config(config), dataset=name))
 
 
 def _block(source: _Source, settings: Mapping[str, QuantSpec], out: Path, fold: int, seed: int) -> Iterator[Job]:
@@ -231,10 +230,9 @@ def _refuse_other_training(job: Job) -> None:
     Raises:
         UserError: names a key that differs.
     """
-    from unetq.train.data import within  # reaches torch, which a first start of a sweep does not need
+    from unetq.train.data import fitted  # reaches torch, which a first start of a sweep does not need
 
-    config = job.config
-    config = replace(config, prep=within(config.prep, Dataset.open(job.data, config.fold)))
+    config = fitted(job.config, Dataset.open(job.data, job.config.fold))
     saved, wanted = (_flat(to_mapping(c)) for c in (load_config(job.folder / "config.yaml"), config))
     for key in sorted(saved.keys() | wanted.keys()):
         if saved.get(key) != wanted.get(key):

@@ -19,7 +19,7 @@ from unetq.spec import NetSpec, PrepSpec
 from unetq.train.augment import Augment
 from unetq.train.config import TrainConfig
 
-__all__ = ["Crops", "Share", "check_fits", "prefetch", "within"]
+__all__ = ["Crops", "Share", "check_fits", "fitted", "prefetch", "within"]
 
 Slice = tuple[NDArray[np.float32], NDArray[np.uint8]]  # image (C, Y, X) as the network sees it, labels (R, Y, X)
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -109,6 +109,22 @@ def check_fits(net: NetSpec, data: Dataset) -> None:
             f"{data.name} has {classes} label{'s' * (classes > 1)} ({', '.join(data.labels)}): "
             f"set out_channels of the network to {wanted}."
         )
+
+
+def fitted(config: TrainConfig, data: Dataset) -> TrainConfig:
+    """The configuration for a data set: with as many channels and classes where the configuration leaves them at one, and with
+    its window within the data's range (`within`).
+
+    Raises:
+        UserError: nothing of the window is in that range.
+    """
+    classes = len(data.labels)
+    net = config.net
+    if net.in_channels == 1 and data.channels:
+        net = replace(net, in_channels=data.channels)
+    if net.out_channels == 1 and classes > 1:
+        net = replace(net, out_channels=classes + 1)
+    return replace(config, net=net, prep=within(config.prep, data))
 
 
 def within(prep: PrepSpec, data: Dataset) -> PrepSpec:

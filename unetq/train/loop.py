@@ -14,7 +14,7 @@ from unetq.nets.unet import UNet, build, calibrate, load_float_weights
 from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import evaluate
 from unetq.train.config import TrainConfig, load_config
-from unetq.train.data import Crops, Share, check_fits, within
+from unetq.train.data import Crops, Share, check_fits, fitted
 from unetq.train.evaluate import load_run, torch_predictor
 from unetq.train.runlog import RunFolder, environment, read_json, record_test_opening
 from unetq.train.trainer import Trainer
@@ -78,8 +78,7 @@ def train(config: TrainConfig, data: Path, run: Path, options: TrainOptions | No
     with world() as share:
         try:
             opened = Dataset.open(data, config.fold)
-            config = replace(config, prep=within(config.prep, opened))
-            return _train(config, opened, RunFolder(run), options, share)
+            return _train(fitted(config, opened), opened, RunFolder(run), options, share)
         except KeyboardInterrupt as stop:  # the run that the user named, even if its float twin was stopped
             raise TrainingStopped(f"{str(stop) or 'Stopped'}; go on with `--resume {run}`.") from None
 

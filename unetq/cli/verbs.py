@@ -3,39 +3,26 @@ output; everything meant for a person goes to standard error."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
+from unetq.cli.common import Data, Json, Threads, emit, note, progress, verbs
+from unetq.cli.data import data_app
 from unetq.errors import UserError
 from unetq.spec import QuantSpec
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="unetq",
-    help="Quantized U-Nets for medical image segmentation: train, export to one small file, run natively, report, view.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+app = verbs(
+    "unetq",
+    "Quantized U-Nets for medical image segmentation: train, export to one small file, run natively, report, view.",
 )
-data_app = typer.Typer(help="Prepare data sets, or make phantom studies to try things with.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-# A table that goes to a file is not to be cut to a terminal's width.
-note = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 180)
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of the data; else $UNETQ_DATA, else ./data.")]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads; 0 = the physical cores.")]
 
 
 def main() -> None:
@@ -63,60 +50,11 @@ def _refuse(sentence: str) -> None:
     sys.exit(2)
 
 
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error; the callable takes (done, total)."""
-    with Progress(*Progress.get_default_columns(), console=note, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _emit(result: dict[str, Any], as_json: bool, *lines: str) -> None:
-    if as_json:
-        print(json.dumps(result, indent=1))
-    else:
-        for line in lines:
-            note.print(line, markup=False, soft_wrap=True)
-
-
-@data_app.command("prepare")
-def data_prepare(
-    dataset: Annotated[str, typer.Argument(help="em")],
-    source: Annotated[Path, typer.Argument(help="Folder of the challenge's own files, or of images/ and labels/.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Prepared folder to make; default: the cache beside the source.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Turn a data set's own files into the nnU-Net raw format, split by subject or block."""
-    from unetq.data_prep import registry
-
-    folder = registry.prepare(dataset, source, out)
-    _emit({"dataset": dataset, "folder": str(folder)}, as_json, f"Prepared {dataset} in {folder}")
-
-
-@data_app.command("phantom")
-def data_phantom(
-    dataset: Annotated[str, typer.Argument(help="em")],
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    cases: Annotated[int, typer.Option(min=1, help="Studies (em: slices).")] = 30,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Write made-up studies in a challenge's own on-disk layout."""
-    from unetq.data_prep.phantom import phantom
-
-    phantom(dataset, out, cases, seed)
-    _emit(
-        {"dataset": dataset, "folder": str(out), "cases": cases, "seed": seed},
-        as_json,
-        f"Wrote {cases} {dataset} phantoms to {out}",
-    )
-
-
 @app.command()
 def train(
-    dataset: Annotated[str, typer.Option("--dataset", help="em")] = "em",
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="em, gm, nih, or a folder in the nnU-Net raw format.")
+    ] = "em",
     wbits: Annotated[int | None, typer.Option(help="Bits of a weight, 1 to 8; 32 = float.")] = None,
     abits: Annotated[int | None, typer.Option(help="Bits of an activation, 1 to 8; 32 = float.")] = None,
     quantizer: Annotated[
@@ -134,7 +72,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network: float first, then quantized; the test split is scored once, with the checkpoint of validation."""
-    from unetq.data_prep.registry import locate, lookup
+    from unetq.data_prep.registry import preset, resolve
     from unetq.train import loop
     from unetq.train.config import load_config
 
@@ -143,23 +81,23 @@ def train(
         if resume is not None:
             result = loop.resume(resume, options)
         else:
-            lookup(dataset)
-            wanted = load_config(config or dataset)
+            name, folder = resolve(dataset, data)
+            wanted = load_config(config or preset(name))
             quant = wanted.net.quant
             if (quantizer, wbits, abits) != (None, None, None):
                 quant = QuantSpec.of(quantizer or "fixed", wbits, abits)
-            wanted = replace(wanted, dataset=dataset, net=replace(wanted.net, quant=quant))
+            wanted = replace(wanted, dataset=name, net=replace(wanted.net, quant=quant))
             given: dict[str, Any] = {"seed": seed, "fold": fold, "init": "float" if init_from else None}
             wanted = replace(wanted, **{key: value for key, value in given.items() if value is not None})
-            run = out or Path("runs") / f"{dataset}-{quant.label.replace(' ', '-')}"
-            result = loop.train(wanted, locate(dataset, data), run, options)
+            run = out or Path("runs") / f"{name}-{quant.label.replace(' ', '-')}"
+            result = loop.train(wanted, folder, run, options)
     except KeyboardInterrupt as stop:  # the run is saved, and the sentence says how to go on
         note.print(str(stop) or "Stopped.", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return
     scored = result.test["dice"]
-    _emit(
+    emit(
         result.to_json(),
         as_json,
         f"{result.run}: test Dice {scored['mean']:.4f} ± {scored['std']:.4f} over {len(scored['per_case'])} cases, "
@@ -182,7 +120,7 @@ def evaluate(
     result = evaluate_model(target, dataset, data, split, engine)
     dice = result["dice"]
     line = f"{target}, {result['dataset']} {split}, {engine}: Dice {dice['mean']:.6f} ± {dice['std']:.4f}"
-    _emit(result, as_json, f"{line} over {result['n_cases']} cases ({result['n_empty']} empty)")
+    emit(result, as_json, f"{line} over {result['n_cases']} cases ({result['n_empty']} empty)")
 
 
 @app.command()
@@ -198,7 +136,7 @@ def export(
     path = export_run(run, out or run / "model.gguf")
     result = open_model(path).info()
     share = result["bytes_float32"] / result["bytes_file"]
-    _emit(result, as_json, f"{path}: {result['bytes_file']:,} bytes, 1/{share:.2f} of the float32 network")
+    emit(result, as_json, f"{path}: {result['bytes_file']:,} bytes, 1/{share:.2f} of the float32 network")
 
 
 @app.command()
@@ -210,7 +148,7 @@ def info(model: Annotated[Path, typer.Argument(help="Model file.")], as_json: Js
     opened = open_model(model)
     result = opened.info()
     if as_json:
-        return _emit(result, True)
+        return emit(result, True)
     note.print(info_table(result, opened.meta))
     return None
 
@@ -228,10 +166,10 @@ def predict(
     """Segment a study with the native runtime."""
     from unetq.runtime.predict import PredictOptions, predict_file
 
-    with _progress("predict") as advance:
+    with progress("predict") as advance:
         result = predict_file(model, image, out, PredictOptions(threads, tile, spacing), advance)
     voxels = ", ".join(f"{n} x {label}" for label, n in result["voxels_per_label"].items())
-    _emit(
+    emit(
         result, as_json, f"{out}: {voxels}; {result['seconds']:.2f} s, peak {result['peak_rss_bytes'] / 2**20:.0f} MiB"
     )
 
@@ -251,7 +189,7 @@ def bench(
 
     result = run_bench(model, parse_size(size), threads=threads, repeats=repeats)
     if as_json:
-        return _emit(result, True)
+        return emit(result, True)
     note.print(bench_table(result))
     return None
 
@@ -271,10 +209,10 @@ def report(
     from unetq.report.recommend import Limits
 
     limits = Limits(max_loss, max_memory)
-    with _progress("export and time") as advance:
+    with progress("export and time") as advance:
         result = report_runs(runs, out, data, threads, advance, limits)
     if as_json:
-        return _emit(result, True)
+        return emit(result, True)
     _show_report(result, out / "index.html")
     return None
 
@@ -318,7 +256,7 @@ def sweep(
     if result["report"] and not as_json:
         _show_report(result, Path(result["report"]))
     failed = [f"{run} failed: {said}" for run, said in result["failed"].items()]
-    _emit(result, as_json, *failed, f"{len(result['done'])} of {result['total']} runs are finished.")
+    emit(result, as_json, *failed, f"{len(result['done'])} of {result['total']} runs are finished.")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -334,7 +272,3 @@ def view(
 
     default = [path for path in (Path("runs"),) if path.is_dir()]
     sys.exit(launch(folder or default, port))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""`python -m unetq.cli`."""
+
+from unetq.cli import main
+
+main()
