@@ -146,4 +146,6 @@ def _locate_own(name: str, place: Path) -> Path:
     for folder in (place, place / name):
         if is_raw(folder) and name in (dataset_name(folder), Dataset.name_of(folder)):
             return open_raw(folder)
-    raise UserError(f'There is no data set "{name}": {nearest(name, DATASETS)}, or the path of a folder in the nnU-Net format.')
+    raise UserError(
+        f'There is no data set "{name}": {nearest(name, DATASETS)}, or the path of a folder in the nnU-Net format.'
+    )

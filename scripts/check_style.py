@@ -28,7 +28,7 @@ def functions(path: Path) -> list[str]:
         if length >= MAX_FUNCTION:
             found.append(f"{where}: {length} lines, must be under {MAX_FUNCTION}")
         # A command's parameters are its options; everything else takes a dataclass.
-        if parameters > MAX_PARAMETERS and path.name != "cli.py":
+        if parameters > MAX_PARAMETERS and "cli" not in path.parts:
             found.append(f"{where}: {parameters} parameters, at most {MAX_PARAMETERS}")
     return found
 

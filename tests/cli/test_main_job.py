@@ -28,7 +28,7 @@ calibrate: 1
 
 
 def unetq(*args: object) -> dict[str, Any]:
-    done = subprocess.run([*UNETQ, *map(str, args), "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*UNETQ, *map(str, args), "--json"], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert isinstance(result, dict)
@@ -122,7 +122,8 @@ def test_report_json(place: Path) -> None:
     }
     assert [keys <= set(row) for row in result["rows"]] == [True, True]
     assert all(row["ms_median"] > 0 and row["peak_rss_bytes"] > 0 for row in result["rows"])
-    assert sorted(p.name for p in (place / "report").iterdir()) == ["index.html", "pareto.svg", "runs.csv", "table.csv", "table.json"]
+    made = sorted(path.name for path in (place / "report").iterdir())
+    assert made == ["index.html", "pareto.svg", "runs.csv", "table.csv", "table.json"]
 
 
 def test_ctrl_c_leaves_a_run_that_resume_finishes(place: Path) -> None:
@@ -142,5 +143,5 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes(place: Path) -> None:
 
 
 def test_float_network_is_not_exported(place: Path) -> None:
-    done = subprocess.run([*UNETQ, "export", str(place / "float")], capture_output=True, text=True, check=False)
+    done = subprocess.run([*UNETQ, "export", str(place / "float")], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 2 and "torch only" in done.stderr

@@ -41,7 +41,7 @@ def test_presets_are_valid() -> None:
     assert (em.net.base, em.net.depth, em.net.cap, em.batch, em.crop, em.iterations) == (16, 3, 64, 4, 192, 1000)
     paper = load_config("paper").net
     assert [paper.channels(level) for level in range(4)] == [64, 128, 256, 256]
-    with pytest.raises(UserError, match="valid are: demo, em, gm, nih, paper"):
+    with pytest.raises(UserError, match="valid are: default, demo, em, gm, nih, paper"):
         load_config("nothing")
 
 

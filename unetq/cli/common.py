@@ -24,9 +24,7 @@ Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads; 0 = the
 
 def verbs(name: str | None, help: str) -> typer.Typer:
     """A group of verbs."""
-    return typer.Typer(
-        name=name, help=help, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
-    )
+    return typer.Typer(name=name, help=help, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
 @contextmanager

@@ -46,7 +46,8 @@ def main() -> None:
 
 
 def _refuse(sentence: str) -> None:
-    note.print(f"unetq: {sentence}", markup=False, soft_wrap=True)
+    if sentence:  # a verb's group without a verb has shown its help already
+        note.print(f"unetq: {sentence}", markup=False, soft_wrap=True)
     sys.exit(2)
 
 
@@ -77,15 +78,17 @@ def train(
     from unetq.train.config import load_config
 
     options = loop.TrainOptions(init_from=init_from)
+    given_bits = (quantizer, wbits, abits) != (None, None, None)
     try:
         if resume is not None:
             result = loop.resume(resume, options)
         else:
+            # What is written wrong is said before any data is prepared.
+            quant = QuantSpec.of(quantizer or "fixed", wbits, abits) if given_bits else None
+            wanted = load_config(config) if config else None
             name, folder = resolve(dataset, data)
-            wanted = load_config(config or preset(name))
-            quant = wanted.net.quant
-            if (quantizer, wbits, abits) != (None, None, None):
-                quant = QuantSpec.of(quantizer or "fixed", wbits, abits)
+            wanted = wanted or load_config(preset(name))
+            quant = quant or wanted.net.quant
             wanted = replace(wanted, dataset=name, net=replace(wanted.net, quant=quant))
             given: dict[str, Any] = {"seed": seed, "fold": fold, "init": "float" if init_from else None}
             wanted = replace(wanted, **{key: value for key, value in given.items() if value is not None})
@@ -156,7 +159,7 @@ def info(model: Annotated[Path, typer.Argument(help="Model file.")], as_json: Js
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="Model file.")],
-    image: Annotated[Path, typer.Argument(metavar="INPUT", help="TIFF, PNG, JPEG, NIfTI, or the folder of a DICOM series.")],
+    image: Annotated[Path, typer.Argument(metavar="INPUT", help="TIFF, PNG, JPEG, NIfTI, or a DICOM series' folder.")],
     out: Annotated[Path, typer.Option("--out", help="Mask to write, in the input's own format and geometry.")],
     threads: Threads = 0,
     tile: Annotated[int | None, typer.Option(help="Side of a tile in pixels, in place of the model's own.")] = None,

@@ -118,7 +118,11 @@ def _train(config: TrainConfig, data: Dataset, folder: RunFolder, options: Train
     torch.set_num_threads(int(read_json(folder.environment)["threads"]))
     crops = Crops(list(data.read_split("train")), config, share)
     taken_up = folder.last.is_file()
-    model = build(config.net, config.dropout) if taken_up else _fresh_model(config, start if config.needs_twin else None, crops)
+    model = (
+        build(config.net, config.dropout)
+        if taken_up
+        else _fresh_model(config, start if config.needs_twin else None, crops)
+    )
     trainer = Trainer(folder, config, model, crops, data)
     if taken_up:
         trainer.load()
