@@ -74,6 +74,8 @@ class TrainConfig:
         ema: decay of an exponential mean of the weights, which is then what is validated and kept; 0 = off.
         freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the weights
             are trained for the codes of inference.
+        distill: share of the loss of a quantized training that is the distance to the probabilities of its float twin, which
+            knows more of a small set than the labels say; 0 = labels only.
         calibrate: batches that set the activation quantizers before a quantized training.
         fold: which entry of the data set's splits_final.json.
         seed: of the weights, the crops and the augmentation.
@@ -104,6 +106,7 @@ class TrainConfig:
     clip: float = 1.0
     ema: float = 0.0
     freeze_bn: float = 0.2
+    distill: float = 0.0
     calibrate: int = 4
     fold: int = 0
     seed: int = 0
@@ -121,7 +124,7 @@ class TrainConfig:
             raise UserError(f"crop is {self.crop} pixels, but must be at least 8.")
         if not (self.lr > 0 and self.finetune_lr > 0 and self.clip > 0):
             raise UserError("lr, finetune_lr and clip must be above 0.")
-        for key in ("warmup", "freeze_bn", "lr_floor", "ema", "dropout"):
+        for key in ("warmup", "freeze_bn", "lr_floor", "ema", "dropout", "distill"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise UserError(f"{key} is {getattr(self, key)}, but must be from 0 to below 1.")
         if not 0.0 <= self.foreground <= 1.0:
@@ -153,9 +156,9 @@ class TrainConfig:
         return self.finetune_lr if self.needs_twin else self.lr
 
     def twin(self) -> TrainConfig:
-        """The same training without any quantization."""
+        """The same training without any quantization, and without what only a quantized one uses."""
         net = replace(self.net, quant=QuantSpec.of("float"), layers={}, float_first_last=False)
-        return replace(self, name=f"{self.name} float", net=net)
+        return replace(self, name=f"{self.name} float", net=net, init="auto", distill=0.0)
 
 
 def load_config(source: Path | str) -> TrainConfig:

@@ -17,7 +17,7 @@ from unetq.train.config import TrainConfig, load_config
 from unetq.train.data import Crops, Share, check_fits, fitted
 from unetq.train.evaluate import load_run, torch_predictor
 from unetq.train.runlog import RunFolder, environment, read_json, record_test_opening
-from unetq.train.trainer import Trainer
+from unetq.train.trainer import Networks, Trainer
 from unetq.train.world import TrainingStopped, device, world
 
 __all__ = ["TrainOptions", "TrainResult", "resume", "train"]
@@ -112,18 +112,15 @@ def _train(config: TrainConfig, data: Dataset, folder: RunFolder, options: Train
     start, seconds = options.init_from, 0.0
     if config.needs_twin and start is None:
         again = replace(options, resume=folder.twin.config.is_file())
-        twin = _train(config.twin(), data, folder.twin, again, share)
-        start, seconds = twin.run, twin.seconds
+        first = _train(config.twin(), data, folder.twin, again, share)
+        start, seconds = first.run, first.seconds
     # A sum over another number of threads rounds otherwise: a resumed run keeps the number it started with.
     torch.set_num_threads(int(read_json(folder.environment)["threads"]))
     crops = Crops(list(data.read_split("train")), config, share)
     taken_up = folder.last.is_file()
-    model = (
-        build(config.net, config.dropout)
-        if taken_up
-        else _fresh_model(config, start if config.needs_twin else None, crops)
-    )
-    trainer = Trainer(folder, config, model, crops, data)
+    twin = _load_twin(start, config) if config.needs_twin and start is not None else None
+    model = build(config.net, config.dropout) if taken_up else _fresh_model(config, twin, crops)
+    trainer = Trainer(folder, config, Networks(model, twin if config.distill else None), crops, data)
     if taken_up:
         trainer.load()
     seconds += trainer.fit(options.progress).seconds
@@ -140,14 +137,19 @@ def _environment(data: Dataset, options: TrainOptions, share: Share) -> dict[str
     return environment(where, **more, init_from=init_from)
 
 
-def _fresh_model(config: TrainConfig, start: Path | None, crops: Crops) -> UNet:
-    """Random weights; or those of the float run `start`, with activation quantizers set on the first batches."""
+def _load_twin(start: Path, config: TrainConfig) -> UNet:
+    """The float network that a quantized training starts from."""
+    twin, trained = load_run(start)
+    if not trained.is_float or trained.twin().net != config.twin().net:
+        raise UserError(f"The run in {start} is not the float twin of this network: train it with the same `net`.")
+    return twin
+
+
+def _fresh_model(config: TrainConfig, twin: UNet | None, crops: Crops) -> UNet:
+    """Random weights, or the twin's; activation quantizers set on the first batches."""
     torch.manual_seed(config.seed)
     model = build(config.net, config.dropout)
-    if start is not None:
-        twin, trained = load_run(start)
-        if not trained.is_float or trained.twin().net != config.twin().net:
-            raise UserError(f"The run in {start} is not the float twin of this network: train it with the same `net`.")
+    if twin is not None:
         load_float_weights(model, twin.state_dict())
     if not config.is_float:
         calibrate(model, [crops.batch(step)[0] for step in range(config.calibrate)])

@@ -28,7 +28,7 @@ from unetq.train.runlog import RunFolder
 from unetq.train.schedule import freezes_bn, learning_rate, slope
 from unetq.train.world import Stop, TrainingStopped, autocast, device
 
-__all__ = ["State", "Trainer"]
+__all__ = ["Networks", "State", "Trainer"]
 
 
 @dataclass
@@ -41,18 +41,29 @@ class State:
     seconds: float = 0.0
 
 
-class Trainer:
-    """Trains `model` in `folder`; `fit` may be stopped and taken up again at any step, with the same result."""
+@dataclass(frozen=True)
+class Networks:
+    """What is trained, and the float twin that it is to come near to (`TrainConfig.distill`), or None."""
 
-    def __init__(self, folder: RunFolder, config: TrainConfig, model: UNet, crops: Crops, data: Dataset) -> None:
+    model: UNet
+    teacher: UNet | None = None
+
+
+class Trainer:
+    """Trains a network in `folder`; `fit` may be stopped and taken up again at any step, with the same result."""
+
+    def __init__(self, folder: RunFolder, config: TrainConfig, networks: Networks, crops: Crops, data: Dataset) -> None:
         self.folder, self.config, self.crops, self.data = folder, config, crops, data
         self.val = list(data.read_split("val"))
         self.share = crops.share
         self.device = device()
         # Channels last: a quarter off the time of a step on a CPU, and what a GPU's tensor cores want.
-        self.model = model.to(self.device)
+        self.model = networks.model.to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss = SegmentationLoss(config.net.out_channels)
+        self.teacher = networks.teacher
+        if self.teacher is not None:
+            self.teacher.eval().to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loss = SegmentationLoss(config.net.out_channels, config.distill)
         self.optimizer = _optimizer(self.model, config)
         self.mean = MeanWeights(self.model, config.ema) if config.ema else None
         self.state = State()
@@ -120,7 +131,9 @@ class Trainer:
         labels = batch[1].to(self.device, non_blocking=True)
         with autocast(self.device, config.precision):
             logits = self.network(images)
-        loss = self.loss(logits, labels)
+            with torch.no_grad():
+                wanted = self.teacher(images) if self.teacher is not None else None
+        loss = self.loss(logits, labels, wanted)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
