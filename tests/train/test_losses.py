@@ -40,3 +40,26 @@ def test_a_crop_without_foreground_and_bfloat16_logits_are_fine() -> None:
         torch.full((2, 1, 8, 8), -3.0, dtype=torch.bfloat16), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     )
     assert loss.dtype == torch.float32 and math.isfinite(float(loss))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_distance_to_a_teacher_is_least_at_its_own_probabilities(classes: int) -> None:
+    """A Dice without squares would pull a probability of 0.7 on to 1."""
+    generator = torch.Generator().manual_seed(3)
+    teacher = torch.randn(2, classes, 8, 8, generator=generator)
+    labels = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    loss = SegmentationLoss(classes, distill=0.999999)
+    logits = teacher.clone().requires_grad_()
+    at_teacher = loss(logits, labels, teacher)
+    at_teacher.backward()
+    assert logits.grad is not None and float(logits.grad.abs().max()) < 1e-5
+    for scale in (0.5, 2.0, 20.0):
+        assert float(loss(teacher * scale, labels, teacher)) > float(at_teacher.detach())
+
+
+def test_shares_of_labels_and_teacher() -> None:
+    generator = torch.Generator().manual_seed(4)
+    logits, teacher = (torch.randn(2, 1, 16, 16, generator=generator) for _ in range(2))
+    labels, distance = (float(SegmentationLoss(1, share)(logits, LABELS, teacher)) for share in (0.0, 1.0))
+    assert labels == pytest.approx(float(SegmentationLoss(1)(logits, LABELS)))
+    assert float(SegmentationLoss(1, 0.25)(logits, LABELS, teacher)) == pytest.approx(0.75 * labels + 0.25 * distance)

@@ -15,9 +15,11 @@ import torch
 
 from tests.train.made import config, dataset, disc, write_case
 from unetq.errors import UserError
+from unetq.runtime.dataset import Dataset
 from unetq.spec import QuantSpec
 from unetq.train import trainer as trainer_module
 from unetq.train.config import TrainConfig, load_config
+from unetq.train.data import Crops
 from unetq.train.evaluate import load_run
 from unetq.train.loop import TrainOptions, resume, train
 from unetq.train.runlog import record_test_opening
@@ -220,7 +222,7 @@ def test_init_from(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_is_one_sentence(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def infinite(self: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def infinite(self: Any, logits: torch.Tensor, *_: torch.Tensor | None) -> torch.Tensor:
         return logits.sum() * np.inf
 
     monkeypatch.setattr(trainer_module.SegmentationLoss, "forward", infinite)
@@ -269,3 +271,35 @@ def test_two_processes(data: Path, tmp_path: Path) -> None:
     losses = [entry["loss"] for entry in metrics(tmp_path / "run") if "loss" in entry]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     assert (tmp_path / "run/test.json").is_file()
+
+
+def test_a_quantized_training_comes_near_to_its_float_twin(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher is the twin as validation chose it, stands still, and is there again after a resume."""
+    train(config(), data, tmp_path / "float", QUIET)
+    twin, _ = load_run(tmp_path / "float")
+    crops = Crops(list(Dataset.open(data, 0).read_split("train")), config(W4A6))
+    seen: list[torch.Tensor | None] = []
+    forward = trainer_module.SegmentationLoss.forward
+
+    def spy(self: Any, logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
+        seen.append(teacher)
+        return forward(self, logits, labels, teacher)
+
+    monkeypatch.setattr(trainer_module.SegmentationLoss, "forward", spy)
+    options = replace(QUIET, init_from=tmp_path / "float")
+    made = config(W4A6, distill=0.5, finetune_iterations=4, precision="float32")
+    train(made, data, tmp_path / "whole", options)
+    with monkeypatch.context() as patch:
+        at_step(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(TrainingStopped):
+            train(made, data, tmp_path / "broken", options)
+    resume(tmp_path / "broken", QUIET)
+    with torch.no_grad():
+        wanted = [twin(crops.batch(step)[0]) for step in range(4)] * 2
+    assert len(seen) == 8
+    for teacher, logits in zip(seen, wanted, strict=True):
+        assert teacher is not None and torch.allclose(teacher, logits, atol=1e-5)
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
