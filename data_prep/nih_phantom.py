@@ -6,10 +6,7 @@ gas around it, patients of different size, contrast and spacing, noise, and labe
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from unetq.data_prep.nih_series import WITHDRAWN
+from unetq.data_prep.phantom_files import put
 from unetq.errors import UserError
 
 __all__ = ["SIZE", "SLICES", "Study", "make_study", "write_patients"]
@@ -123,30 +121,12 @@ def write_patients(out: Path, cases: int, seed: int, size: int = SIZE) -> None:
     if size < MIN_SIZE:
         raise UserError(f"Phantom CT slices of {size} pixels cannot be made: ask for {MIN_SIZE} or more.")
     numbers = [number for number in range(1, cases + len(WITHDRAWN) + 1) if number not in WITHDRAWN][:cases]
-    temporary = Path(tempfile.mkdtemp(prefix=".phantom-", dir=out))
-    try:
+
+    def write(folder: Path) -> None:
         for number in numbers:
-            _write_patient(temporary, number, make_study(number, seed, size), seed)
-        made = {path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file()}
-        there = {
-            path.relative_to(out)
-            for top in ("PANCREAS_*", LABELS)
-            for path in out.glob(f"{top}/**/*")
-            if path.is_file()
-        }
-        for name in sorted(there):
-            if name not in made or not filecmp.cmp(out / name, temporary / name, shallow=False):
-                raise UserError(
-                    f"{out / name} is there already and may be real data: name another folder for the phantom."
-                )
-        for name in sorted(made - there):
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / name).rename(out / name)
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "the folder is read-only or the disk is full"
-        raise UserError(f"Cannot write the phantom into {out}: {reason}.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            _write_patient(folder, number, make_study(number, seed, size), seed)
+
+    put(out, ("PANCREAS_*", LABELS), write)
 
 
 class _Waves:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from unetq.data_prep.common import PHANTOM_NOTE
 from unetq.data_prep.em import LABELS, MIN_SIDE, VOLUME
 from unetq.data_prep.em_phantom import SIZE, em_pages
+from unetq.data_prep.gm_phantom import SIZE as MR_SIZE
+from unetq.data_prep.gm_phantom import write_studies
 from unetq.data_prep.nih_phantom import SIZE as CT_SIZE
 from unetq.data_prep.nih_phantom import write_patients
 from unetq.errors import UserError, nearest
@@ -82,8 +84,21 @@ def write_nih(out: Path, request: Request) -> None:
     write_patients(out, request.cases, request.seed, CT_SIZE if request.size is None else request.size)
 
 
+def write_gm(out: Path, request: Request) -> None:
+    """An MR study a session and a mask a rater, as the SCGM challenge has them.
+
+    Raises:
+        UserError: a size too small, or `out` holds other studies.
+    """
+    write_studies(out, request.cases, request.seed, MR_SIZE if request.size is None else request.size)
+
+
 # A phantom is one function that writes the challenge's layout, and one line here.
-PHANTOMS: dict[str, Callable[[Path, Request], None]] = {"em": write_em, "nih": write_nih}
+PHANTOMS: dict[str, Callable[[Path, Request], None]] = {
+    "em": write_em,
+    "gm": write_gm,
+    "nih": write_nih,
+}
 
 
 def _write_tiff(pages: NDArray[np.uint8], temporary: Path, path: Path) -> None:
