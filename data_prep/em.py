@@ -6,7 +6,6 @@ membrane), or a folder of `images/` and `labels/` with PNG pairs of equal names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from unetq.data_prep.common import (
     source_of,
     write_case,
 )
+from unetq.data_prep.subjects import natural
 from unetq.errors import UserError
 from unetq.image.read import read
 
@@ -116,13 +116,9 @@ def _pairs(place: Path) -> tuple[list[Path], list[Path]]:
     for name, other, have in ((LABEL_FOLDER, labels, images), (IMAGE_FOLDER, images, labels)):
         for missing in sorted(have.keys() - other.keys()):
             raise UserError(f"{have[missing]} has no partner of the same name in {place / name}.")
-    order = sorted(images, key=_natural)
+    # Neighbours must be neighbours, or the guards between the splits guard nothing.
+    order = sorted(images, key=lambda name: natural(Path(name).stem))
     return [images[name] for name in order], [labels[name] for name in order]
-
-
-def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
-    """Slice 10 comes after slice 9: neighbours must be neighbours, or the guards between the splits guard nothing."""
-    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", Path(name).stem.lower())], name
 
 
 def _stacks(files: tuple[list[Path], list[Path]]) -> tuple[Pages, Pages]:

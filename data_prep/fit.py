@@ -25,6 +25,8 @@ def axes(volume: Volume) -> str:
 def refuse_misfit(image: tuple[Path, Volume], label: tuple[Path, Volume]) -> None:
     """Refuses a label of another shape than its image; for two NIfTI files of another spacing, orientation or place, too.
 
+    Of a NIfTI that says voxel sizes only, these are compared.
+
     Args:
         image, label: file and what it holds.
 
@@ -35,15 +37,21 @@ def refuse_misfit(image: tuple[Path, Volume], label: tuple[Path, Volume]) -> Non
     differs = ""
     if a.array.shape != b.array.shape:
         differs = f"the shape {_times(a.array.shape)}, but its label {{}} {_times(b.array.shape)}"
-    elif a.format == b.format == "nifti" and not _same_place(a, b):
-        if axes(a) != axes(b):
-            differs = f"the orientation {axes(a)}, but its label {{}} {axes(b)}"
-        elif not np.allclose(a.spacing, b.spacing, rtol=1e-3):
-            differs = f"a spacing of {_mm(a)}, but its label {{}} {_mm(b)}"
-        else:
-            differs = "another place or angle in the patient than its label {}"
+    elif a.format == b.format == "nifti":
+        differs = _other_grid(a, b)
     if differs:
         raise UserError(f"{path} has {differs.format(label_path)}: make the label again on the grid of the image.")
+
+
+def _other_grid(a: Volume, b: Volume) -> str:
+    known = a.knows_orientation and b.knows_orientation
+    if known and _same_place(a, b):
+        return ""
+    if known and axes(a) != axes(b):
+        return f"the orientation {axes(a)}, but its label {{}} {axes(b)}"
+    if not np.allclose(a.spacing, b.spacing, rtol=1e-3):
+        return f"a spacing of {_mm(a)}, but its label {{}} {_mm(b)}"
+    return "another place or angle in the patient than its label {}" if known else ""
 
 
 def _same_place(a: Volume, b: Volume) -> bool:

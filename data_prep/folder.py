@@ -287,6 +287,8 @@ def _cases(pairs: Sequence[_Pair]) -> dict[str, list[_Pair]]:
         whole = stack or len(parts) == 1
         for name, some in [(subject, parts)] if whole else [(f"{subject}_{pair.stem}", [pair]) for pair in parts]:
             name = _file_name(name)
+            if not name:
+                raise UserError(f"{some[0].image} makes a case without a name: give it one with letters or digits.")
             if name in cases:
                 raise UserError(f"{cases[name][0].image} and {some[0].image} make two cases of the name {name}.")
             cases[name] = some
@@ -308,4 +310,4 @@ def _read(cases: Mapping[str, Sequence[_Pair]], numbers: Mapping[float, int]) ->
 
 
 def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")

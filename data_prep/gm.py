@@ -171,6 +171,10 @@ def _scgm_study(image: Path) -> Study:
     masks = tuple(sorted(image.parent.glob(f"{name}-mask-r*.nii*"), key=_order))
     if not masks:
         raise UserError(f"{image} has no mask: {name}-mask-r1.nii.gz belongs beside it.")
+    for first, second in pairwise(masks):
+        if first.name.split(".")[0] == second.name.split(".")[0]:
+            rater = first.name.split(".")[0].rsplit("-", 1)[1]
+            raise UserError(f"{first} and {second.name} are two masks of the rater {rater}: leave one of them.")
     return Study(name, name, image, masks)
 
 
@@ -236,10 +240,7 @@ def _read(study: Study) -> tuple[Volume, list[NDArray[np.uint8]]]:
 
 def _mask(path: Path, image: Volume, study: Study) -> Volume:
     mask = read(path)
-    if image.knows_orientation and mask.knows_orientation:
-        refuse_misfit((study.image, image), (path, mask))
-    else:  # one of them says voxel sizes only
-        refuse_misfit((study.image, replace(image, affine=mask.affine)), (path, mask))
+    refuse_misfit((study.image, image), (path, mask))
     unknown = [value for value in np.unique(mask.array).tolist() if value not in (0, 1, 2)]
     if unknown:
         raise UserError(f"{path} holds the value {unknown[0]:g}, but must hold 0, 1 = gray and 2 = white matter.")

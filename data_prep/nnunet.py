@@ -1,7 +1,7 @@
 """Anyone's data in the nnU-Net v2 raw format (https://github.com/MIC-DKFZ/nnUNet, dataset_format.md): used where it lies.
 
-nnU-Net's own splits have no test part, or there are none at all. The folder itself is never written to: then a folder of links to its
-images and labels, with dataset.json and the completed splits, is made beside it or in the user's cache.
+nnU-Net's own splits have no test part, or there are none at all. No file of the folder is changed: then a folder of links to its
+images and labels, with dataset.json and the completed splits, is made in its `.unetq/`, or in the user's cache where it is read-only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def open_raw(folder: Path) -> Path:
             f"{folder} is no data set in the nnU-Net raw format: {ABOUT}, {IMAGES} and {LABELS} belong in it."
         )
     about, folds = _json(folder / ABOUT), _json(folder / SPLITS) if (folder / SPLITS).is_file() else []
-    if not isinstance(about, dict) or not isinstance(folds, list) or not all(isinstance(fold, dict) for fold in folds):
+    if not isinstance(about, dict) or not _are_folds(folds):
         raise UserError(f"{folder} is not in the nnU-Net raw format: {ABOUT} or {SPLITS} holds something else.")
     if folds and all("test" in fold for fold in folds):
         return folder
@@ -51,9 +51,11 @@ def open_raw(folder: Path) -> Path:
     cases = sorted(path.name.removesuffix(ending) for path in (folder / LABELS).glob(f"*{ending}"))
     if not cases:
         raise UserError(f"{folder / LABELS} holds no label file *{ending}.")
-    subjects = {case: str((about.get("unetq") or {}).get("subjects", {}).get(case, case)) for case in cases}
+    named = (about.get("unetq") or {}).get("subjects") or {}
+    subjects = {case: str(named.get(case, case)) for case in cases}
     complete = with_test(folds, subjects, folder) if folds else subject_folds(subjects, folder)
-    text = json.dumps([about, complete], sort_keys=True)
+    # The place, too: in the user's cache the links of two folders of one name must not be taken for each other.
+    text = json.dumps([str(folder.resolve()), about, complete], sort_keys=True)
     target = cached(folder, f"{folder.resolve().name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}")
     if not is_prepared(target):
         _link(folder.resolve(), target, complete)
@@ -82,6 +84,13 @@ def _link(source: Path, target: Path, folds: list[Splits]) -> None:
             raise UserError(f"Cannot write {target}: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _are_folds(folds: Any) -> bool:
+    """True for a list of {part: [cases]}."""
+    return isinstance(folds, list) and all(
+        isinstance(fold, dict) and all(isinstance(cases, list) for cases in fold.values()) for fold in folds
+    )
 
 
 def _json(path: Path) -> Any:

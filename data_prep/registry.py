@@ -55,7 +55,7 @@ def lookup(name: str) -> DataSet:
         UserError: there is none.
     """
     if name not in DATASETS:
-        raise UserError(f'There is no data set "{name}": {nearest(name, DATASETS)}')
+        raise UserError(f'There is no data set "{name}": {nearest(name, (*DATASETS, "folder"))}')
     return DATASETS[name]
 
 
@@ -146,6 +146,8 @@ def _locate_own(name: str, place: Path) -> Path:
     for folder in (place, place / name):
         if is_raw(folder) and name in (dataset_name(folder), Dataset.name_of(folder)):
             return open_raw(folder)
-    raise UserError(
-        f'There is no data set "{name}": {nearest(name, DATASETS)}, or the path of a folder in the nnU-Net format.'
-    )
+    if os.sep in name:
+        raise UserError(f"There is no folder {name}: name a data set ({', '.join(DATASETS)}) or a folder in the nnU-Net format.")
+    hint = nearest(name, DATASETS)
+    path = "" if hint.endswith("?") else ", or the path of a folder in the nnU-Net format."
+    raise UserError(f'There is no data set "{name}": {hint}{path}')

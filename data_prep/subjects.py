@@ -97,17 +97,23 @@ def with_test(folds: Sequence[Splits], subject: Mapping[str, str], where: Path, 
     """Folds of training and validation cases with a test part: `TEST_SHARE` of the subjects, the same ones in each fold.
 
     Raises:
-        UserError: fewer than three subjects, a fold names a case that is not there, or keeps nothing to train or validate on.
+        UserError: fewer than three subjects; a fold names a case that is not there, has a subject on both sides, or keeps
+            nothing to train or validate on.
     """
     order = _shuffled(set(subject.values()), seed)
     _refuse_few(order, where)
     test = _cases(subject, set(order[: _share(len(order))]))
     complete: list[Splits] = []
     for number, fold in enumerate(folds):
-        parts = {part: [case for case in fold.get(part, []) if case not in test] for part in ("train", "val")}
         unknown = next((case for cases in fold.values() for case in cases if case not in subject), None)
         if unknown is not None:
             raise UserError(f"Fold {number} of {where} names the case {unknown}, which has no label.")
+        both = {subject[case] for case in fold.get("train", [])} & {subject[case] for case in fold.get("val", [])}
+        if both:
+            raise UserError(
+                f"Fold {number} of {where} has the subject {min(both)} in train and in val: leave it in one of them."
+            )
+        parts = {part: [case for case in fold.get(part, []) if case not in test] for part in ("train", "val")}
         if not all(parts.values()):
             raise UserError(
                 f"Fold {number} of {where} names no test cases, and too few others to hold some out: add test to it."
