@@ -27,7 +27,7 @@ from unetq.data_prep.common import (
     write_case,
 )
 from unetq.data_prep.fit import refuse_misfit
-from unetq.data_prep.subjects import natural, subject_folds, subject_pattern
+from unetq.data_prep.subjects import natural, subject_folds, subject_of, subject_pattern
 from unetq.errors import UserError
 from unetq.image.read import READERS, read
 from unetq.image.volume import Volume
@@ -196,15 +196,9 @@ def _pairs(images: Path, masks: Path, options: FolderOptions) -> list[_Pair]:
     for have, other, place in ((left, right, masks), (right, left, images)):
         for stem in sorted(have.keys() - other.keys(), key=natural):
             raise UserError(f"{have[stem]} has no partner of the same name in {place}.")
-    pattern = subject_pattern(options.subject) if options.subject is not None else None
-    pairs = []
-    for stem in sorted(left, key=natural):
-        found = pattern.search(stem) if pattern else None
-        if pattern and not (found and found.group(found.re.groups and 1)):
-            raise UserError(f'The expression "{options.subject}" finds no subject in the name of {left[stem]}.')
-        subject = found.group(found.re.groups and 1) if found else stem
-        pairs.append(_Pair(stem, subject, left[stem], right[stem]))
-    return pairs
+    pattern = subject_pattern(options.subject or "(.*)")
+    order = sorted(left, key=natural)
+    return [_Pair(stem, subject_of(left[stem], stem, pattern), left[stem], right[stem]) for stem in order]
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

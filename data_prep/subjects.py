@@ -16,6 +16,7 @@ __all__ = [
     "leave_one_out",
     "natural",
     "subject_folds",
+    "subject_of",
     "subject_pattern",
     "with_test",
 ]
@@ -35,7 +36,7 @@ def natural(name: str) -> tuple[list[tuple[str, int]], str]:
 
 
 def subject_pattern(pattern: str) -> re.Pattern[str]:
-    """The regular expression that finds the subject in a name: its first group, else all that it matches.
+    """The regular expression that finds the subject in a name.
 
     Raises:
         UserError: it is none.
@@ -44,6 +45,27 @@ def subject_pattern(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UserError(f'"{pattern}" is no regular expression: {error}.') from None
+
+
+def subject_of(path: Path, stem: str, pattern: re.Pattern[str]) -> str:
+    """The subject in a file's name: the first group of the pattern, or all that it matches where it has none.
+
+    Args:
+        path: of the file, for the sentence.
+        stem: its name without suffix.
+        pattern: see `subject_pattern`.
+
+    Raises:
+        UserError: the name has none.
+
+    >>> subject_of(Path("p12-7.png"), "p12-7", subject_pattern(r"p([0-9]+)-"))
+    '12'
+    """
+    found = pattern.search(stem)
+    subject = found.group(1 if pattern.groups else 0) if found else None
+    if not subject:
+        raise UserError(f'The expression "{pattern.pattern}" finds no subject in the name of {path}.')
+    return subject
 
 
 def subject_folds(subject: Mapping[str, str], where: Path, seed: int = 0) -> list[Splits]:

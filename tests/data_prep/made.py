@@ -1,4 +1,4 @@
-"""Small raw EM files for the tests."""
+"""Small raw files for the tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def stacks(pages: int, size: tuple[int, int] = (64, 72)) -> tuple[NDArray, NDArr
 
 def save(pages: NDArray, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(sitk.GetImageFromArray(pages), str(path))
+    one = pages.ndim == 3 and len(pages) == 1
+    sitk.WriteImage(sitk.GetImageFromArray(pages[0] if one else pages), str(path))
     return path
 
 
