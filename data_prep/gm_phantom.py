@@ -182,7 +182,7 @@ class _Person:
     def _around(self, left: Field, back: Field, canal: Field, z: int) -> Field:
         """Neck, vertebra, vessels and air; inside the canal fluid with roots."""
         rng = self.rng
-        gray, white, fluid, muscle, fat, bone = self.scanner.tissue
+        _, white, fluid, muscle, fat, bone = self.scanner.tissue
         skin = _ellipse(left, back + 0.12 * self.view, np.multiply((0.55, 0.5), self.view))
         value = np.where(skin < 0, muscle, 0).astype(np.float32)
         value[(skin < 0) & (skin > -3)] = fat

@@ -1,7 +1,8 @@
 """Anyone's data in the nnU-Net v2 raw format (https://github.com/MIC-DKFZ/nnUNet, dataset_format.md): used where it lies.
 
 nnU-Net's own splits have no test part, or there are none at all. No file of the folder is changed: then a folder of links to its
-images and labels, with dataset.json and the completed splits, is made in its `.unetq/`, or in the user's cache where it is read-only.
+images and labels, with dataset.json and the completed splits, is made in its `.unetq/`; where it is read-only, in the user's
+cache.
 """
 
 from __future__ import annotations

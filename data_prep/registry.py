@@ -147,7 +147,9 @@ def _locate_own(name: str, place: Path) -> Path:
         if is_raw(folder) and name in (dataset_name(folder), Dataset.name_of(folder)):
             return open_raw(folder)
     if os.sep in name:
-        raise UserError(f"There is no folder {name}: name a data set ({', '.join(DATASETS)}) or a folder in the nnU-Net format.")
+        raise UserError(
+            f"There is no folder {name}: name a data set ({', '.join(DATASETS)}) or a folder in the nnU-Net format."
+        )
     hint = nearest(name, DATASETS)
     path = "" if hint.endswith("?") else ", or the path of a folder in the nnU-Net format."
     raise UserError(f'There is no data set "{name}": {hint}{path}')

@@ -249,7 +249,7 @@ def test_two_cases_of_one_name(tmp_path: Path) -> None:
 def test_places_that_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, None, "holds no images/ with masks/ or labels/")
     slices(tmp_path)
-    with pytest.raises(UserError, match="Cannot read the folder .*gone"):
+    with pytest.raises(UserError, match=r"Cannot read the folder .*gone"):
         prepare_folder(tmp_path / "gone", tmp_path / "masks")
     with pytest.raises(UserError, match="masks is there already"):
         prepare(tmp_path, tmp_path / "masks", SUBJECT)

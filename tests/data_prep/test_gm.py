@@ -177,7 +177,7 @@ def test_the_paper_s_split_of_the_whole_challenge(tmp_path: Path) -> None:
         assert sorted(fold["test"]) == [f"site{site}-sc{number}" for site in (1, 2, 3, 4) for number in ("09", "10")]
         assert (len(fold["train"]), len(fold["val"])) == (24, 8)
         assert len({*fold["train"], *fold["val"], *fold["test"]}) == 40
-    assert {case for fold in folds for case in fold["val"]} == {case for case in folds[0]["train"] + folds[0]["val"]}
+    assert {case for fold in folds for case in fold["val"]} == {*folds[0]["train"], *folds[0]["val"]}
 
 
 def test_a_part_of_the_challenge_keeps_the_paper_s_test(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Anyone's nnU-Net folder by path: its own splits or none, completed with a test, and never written into where it is read-only."""
+"""Anyone's nnU-Net folder by path: its own splits or none, completed with a test, and untouched where it is read-only."""
 
 from __future__ import annotations
 
@@ -11,26 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.train.made import dataset
+from tests.data_prep.made import CASES, nnunet
 from unetq.data_prep.common import CACHE
 from unetq.data_prep.nnunet import is_raw, open_raw
 from unetq.errors import UserError
 from unetq.runtime.dataset import Dataset
 
-CASES = [f"c{k}" for k in range(10)]
 FOLDS = [{"train": CASES[2:], "val": CASES[:2]}, {"train": CASES[:8], "val": CASES[8:]}]
-
-
-def nnunet(folder: Path, folds: Any = None, **about: Any) -> Path:
-    """A folder as nnU-Net has it: without our entry in dataset.json, and its own splits or none."""
-    dataset(folder, {"train": CASES})
-    (folder / "splits_final.json").unlink()
-    described = json.loads((folder / "dataset.json").read_text())
-    del described["unetq"]
-    (folder / "dataset.json").write_text(json.dumps({**described, "name": "Discs", **about}))
-    if folds is not None:
-        (folder / "splits_final.json").write_text(json.dumps(folds))
-    return folder
 
 
 def opened(folder: Path, fold: int = 0) -> Dataset:

@@ -88,6 +88,7 @@ def data_check(
     if as_json:
         return emit(result, True)
     note.print(check_table(result))
-    for line in (*result["remarks"], *result["montages"]):
+    sheets = [f"{path}, from the top: {', '.join(cases)}" for path, cases in result["montages"].items()]
+    for line in (*result["remarks"], *sheets, str(out / "check.json")):
         note.print(line, markup=False, soft_wrap=True)
     return None
