@@ -153,7 +153,7 @@ def _row(case: Case) -> NDArray[np.uint8]:
     chosen = places[np.linspace(0, len(places) - 1, min(CLOSE, len(places))).round().astype(int)]
     whole = (slice(None), slice(None))
     views = [(int(np.argmax(marked)), whole), *((int(z), _near(truth[z])) for z in chosen)]
-    row = np.zeros((SIDE, len(views) * SIDE, 3), np.uint8)
+    row: NDArray[np.uint8] = np.zeros((SIDE, len(views) * SIDE, 3), np.uint8)
     for place, (z, part) in enumerate(views):
         view = image.array[z][part]
         gray = np.repeat(window(view, *auto_window(view))[..., None], 3, axis=2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -131,14 +132,11 @@ def write_studies(out: Path, cases: int, seed: int, size: int = SIZE) -> None:
 
 @dataclass(frozen=True)
 class _Plane:
-    """A slice at fine points: signed distances in mm (inside negative) and what lies there; places left and back of the cord."""
+    """A slice at fine points `mm` apart: distances in mm, negative inside, and the intensity of all but the cord."""
 
     gray: Field
     cord: Field
-    canal: Field
     around: Field
-    left: Field
-    back: Field
     mm: float
 
 
@@ -163,7 +161,7 @@ class _Person:
         depth = z - (scanner.slices - 1) / 2
         axis = (np.arange(points, dtype=np.float32) - (points - 1) / 2) * np.float32(mm)
         middle = np.array(self.cord) + self.lean * depth * scanner.step + rng.normal(0, 0.15, 2)
-        left, back = np.float32(axis[None, :] - middle[0]), np.float32(axis[:, None] - middle[1])
+        left, back = axis[None, :] - np.float32(middle[0]), axis[:, None] - np.float32(middle[1])
         turn = self.tilt + rng.normal(0, 0.02)
         u = np.float32(np.cos(turn)) * left + np.float32(np.sin(turn)) * back
         v = np.float32(np.cos(turn)) * back - np.float32(np.sin(turn)) * left
@@ -176,18 +174,17 @@ class _Person:
         # The fissure in front and the septum behind part the halves of the white matter.
         cord = np.maximum(cord, 0.25 - np.hypot(u, np.maximum(v + 2.2 * grown, 0)).astype(np.float32))
         canal = _ellipse(left, back, np.multiply(CANAL, self.scale))
-        around = self._around(left, back, canal, z)
-        return _Plane(gray, cord, canal, around, left, back, mm)
+        return _Plane(gray, cord, self._around(left, back, canal, z), mm)
 
     def _around(self, left: Field, back: Field, canal: Field, z: int) -> Field:
         """Neck, vertebra, vessels and air; inside the canal fluid with roots."""
-        rng = self.rng
+        rng, mm = self.rng, self.view / canal.shape[0]
         _, white, fluid, muscle, fat, bone = self.scanner.tissue
         skin = _ellipse(left, back + 0.12 * self.view, np.multiply((0.55, 0.5), self.view))
         value = np.where(skin < 0, muscle, 0).astype(np.float32)
         value[(skin < 0) & (skin > -3)] = fat
-        value = np.where(skin < -3, value * np.exp(0.18 * _smooth(rng, value.shape, 2.5 / self._mm(value))), value)
-        shapes = [
+        value = np.where(skin < -3, value * np.exp(0.18 * _smooth(rng, value.shape, 2.5 / mm)), value)
+        shapes: list[tuple[tuple[float, float], tuple[float, float], float]] = [
             ((0, -15), (11, 7.5), bone if z % 2 else 0.5 * (bone + muscle)),
             ((0, 11), (3.5, 9), bone),
             ((-13, 2), (5, 8), bone),
@@ -205,9 +202,6 @@ class _Person:
             value[(_ellipse(left - x, back - y, (1.1, 0.6)) < 0) & (canal < 0)] = white
         return value
 
-    def _mm(self, plane: Field) -> float:
-        return self.view / plane.shape[0]
-
 
 def _scan(plane: _Plane, scanner: Site, rng: np.random.Generator, size: int) -> NDArray[np.int16]:
     """What the scanner makes of a slice."""
@@ -220,7 +214,8 @@ def _scan(plane: _Plane, scanner: Site, rng: np.random.Generator, size: int) -> 
     value *= np.exp(scanner.shade * row + 0.08 * waves) * np.float32(rng.normal(1, 0.03))
     sigma = np.float32(scanner.noise * white)
     real, imaginary = rng.standard_normal((2, size, size), np.float32) * sigma
-    return np.rint(np.hypot(value + real, imaginary)).clip(0, 32767).astype(np.int16)
+    seen: NDArray[np.int16] = np.rint(np.hypot(value + real, imaginary)).clip(0, 32767).astype(np.int16)
+    return seen
 
 
 def _rate(plane: _Plane, habit: float, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
@@ -267,10 +262,9 @@ def _write_study(folder: Path, site: int, number: int, study: Study) -> None:
     affine = np.diag([-scanner.pixel, -scanner.pixel, scanner.step, 1.0])
     affine[:3, 3] = -(affine[:3, :3] @ (np.array(study.image.shape[::-1]) - 1)) / 2
     there = nib.orientations.axcodes2ornt(scanner.axes)
-    for array, what, coded in (
-        (study.image, "image", scanner.coded),
-        *((rater, f"mask-r{r}", True) for r, rater in enumerate(study.raters, 1)),
-    ):
+    files: list[tuple[NDArray[Any], str, bool]] = [(study.image, "image", scanner.coded)]
+    files += [(rater, f"mask-r{r}", True) for r, rater in enumerate(study.raters, 1)]
+    for array, what, coded in files:
         picture = nib.Nifti1Image(array.T, affine)
         picture = picture.as_reoriented(nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), there))
         picture.header.set_xyzt_units("mm")

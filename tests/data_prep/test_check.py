@@ -54,7 +54,11 @@ def test_what_is_written(tmp_path: Path) -> None:
         np.testing.assert_allclose(list(case["percentiles"].values()), np.percentile(image, (0, 1, 50, 99, 100)))
         for value, name in ((1, "disc"), (2, "left")):
             voxels = int((label == value).sum())
-            assert case["labels"][name] == {"voxels": voxels, "ml": pytest.approx(voxels / 1000), "slices": int(voxels > 0)}
+            assert case["labels"][name] == {
+                "voxels": voxels,
+                "ml": pytest.approx(voxels / 1000),
+                "slices": int(voxels > 0),
+            }
     sheets = result["montages"]
     assert [Path(sheet).name for sheet in sheets] == ["montage-01.png", "montage-02.png"]
     assert [case for cases in sheets.values() for case in cases] == [f"c{k}" for k in range(9)]

@@ -69,7 +69,7 @@ def data_fetch(
     with progress(f"fetch {dataset}") as advance:
         files = fetch(dataset, out or Path("data") / dataset, advance)
     result = {"dataset": dataset, "files": [str(path) for path in files]}
-    emit(result, as_json, *(f"{path} is there" for path in files))
+    emit(result, as_json, f"{files[0]}" + (f" and {len(files) - 1} more are there" if len(files) > 1 else " is there"))
 
 
 @data_app.command("check")
