@@ -153,7 +153,7 @@ def _row(case: Case) -> NDArray[np.uint8]:
     chosen = places[np.linspace(0, len(places) - 1, min(CLOSE, len(places))).round().astype(int)]
     whole = (slice(None), slice(None))
     views = [(int(np.argmax(marked)), whole), *((int(z), _near(truth[z])) for z in chosen)]
-    row: NDArray[np.uint8] = np.zeros((SIDE, len(views) * SIDE, 3), np.uint8)
+    row = np.zeros((SIDE, len(views) * SIDE, 3), np.uint8)
     for place, (z, part) in enumerate(views):
         view = image.array[z][part]
         gray = np.repeat(window(view, *auto_window(view))[..., None], 3, axis=2)
@@ -181,7 +181,7 @@ def _scale(gray: NDArray[np.uint8], mask: NDArray[np.uint8], spacing: tuple[floa
     rows, columns = (max(1, round(SIDE * length / max(height, width))) for length in (height, width))
     y = np.arange(rows) * gray.shape[0] // rows
     x = np.arange(columns) * gray.shape[1] // columns
-    picture = gray[y][:, x].copy()
+    picture: NDArray[np.uint8] = gray[y][:, x].copy()
     picture[outline(mask[y][:, x])] = OUTLINE
     return picture
 
