@@ -11,9 +11,9 @@ import csv
 import hashlib
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,12 @@ def fetch(dataset: str, out: Path, advance: Advance | None = None) -> list[Path]
     """
     if dataset not in FETCHERS:
         raise UserError(f'There is no data set "{dataset}" to fetch: {nearest(dataset, FETCHERS)}')
-    return FETCHERS[dataset](out, advance)
+    try:
+        return FETCHERS[dataset](out, advance)
+    finally:
+        for folder in (out / WORK, out):
+            with suppress(OSError):  # what came of a download is kept
+                folder.rmdir()
 
 
 def fetch_em(out: Path, advance: Advance | None) -> list[Path]:
@@ -72,7 +77,7 @@ def fetch_em(out: Path, advance: Advance | None) -> list[Path]:
     wanted = [out / VOLUME, out / EM_LABELS]
     record = _record(out)
     if not any(path.exists() for path in wanted):
-        known = Remote(EM_ARCHIVE.url, EM_ARCHIVE.name, record.get(EM_ARCHIVE.name) or EM_ARCHIVE.sha256)
+        known = Remote(EM_ARCHIVE.url, EM_ARCHIVE.name, record.get(EM_ARCHIVE.name))
         try:
             archive = download(known, out / WORK, advance)
         except NetError as reason:
@@ -90,7 +95,7 @@ def fetch_em(out: Path, advance: Advance | None) -> list[Path]:
             said = f"imagej.net publishes no checksum of {known.name}: its SHA-256 {digest} is trusted,"
             warnings.warn(f"{said} and kept in {out / RECORD} for the next time.", stacklevel=2)
         atomic_text(out / RECORD, json.dumps({**record, known.name: digest}, indent=1) + "\n")
-        shutil.rmtree(out / WORK, ignore_errors=True)
+        archive.unlink()
     for path, other in zip(wanted, wanted[::-1], strict=True):
         if not path.is_file():
             raise UserError(f"{path} is missing beside {other.name}: take that away and fetch again.")
@@ -105,10 +110,9 @@ def fetch_nih(out: Path, advance: Advance | None) -> list[Path]:
     """Labels and a DICOM series a patient of Pancreas-CT."""
     labels = out / NIH_LABELS.name.removesuffix(".zip")
     by_hand = f"put the folders of the patients and of the labels into {out}, as the NBIA Data Retriever makes them"
-    step = "the list of the series"
+    step = NIH_LABELS.url
     try:
         if not labels.is_dir():
-            step = NIH_LABELS.url
             archive = download(NIH_LABELS, out / WORK, advance)
             with unpacked(archive) as folder:
                 if not list(folder.glob("label*.nii*")):
@@ -118,6 +122,7 @@ def fetch_nih(out: Path, advance: Advance | None) -> list[Path]:
                 folder.chmod(0o755)
                 folder.rename(labels)
             archive.unlink()
+        step = "the list of the series"
         series = _series()
         for done, (patient, uid, slices) in enumerate(series):
             if advance:
@@ -129,7 +134,6 @@ def fetch_nih(out: Path, advance: Advance | None) -> list[Path]:
         raise _by_hand(Remote(step, step), str(reason), NIH_PAGE, by_hand) from None
     if advance:
         advance(len(series), len(series))
-    shutil.rmtree(out / WORK, ignore_errors=True)
     return [labels, *(path for patient, *_ in series for path in (*out.glob(patient), *out.glob(f"*/{patient}")))]
 
 

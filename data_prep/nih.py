@@ -1,7 +1,6 @@
 """NIH Pancreas-CT: the TCIA collection's DICOM series with their NIfTI labels, or slices exported from it.
 
-A patient becomes a 3-D case in HU with axial slices along z, turned to LPS, at its own spacing; label 1 = pancreas. The test
-patients are fixed by their numbers, whatever other patients are there.
+A patient becomes a 3-D case in HU with axial slices along z, turned to LPS, at its own spacing; label 1 = pancreas.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def open_raw(folder: Path) -> Path:
     test = complete[0]["test"]
     warnings.warn(
         f"{folder} names no test cases, so {len(test)} of its {len(cases)} are held out: {', '.join(test[:4])}"
-        f"{', ...' if len(test) > 4 else ''}.",
+        f"{f' and {len(test) - 4} more' if len(test) > 4 else ''}.",
         stacklevel=2,
     )
     return target

@@ -10,6 +10,7 @@ from pathlib import Path
 from unetq.data_prep import em, gm, nih
 from unetq.data_prep.common import dataset_name, is_prepared
 from unetq.data_prep.folder import FolderOptions
+from unetq.data_prep.folder import find as find_pairs
 from unetq.data_prep.folder import prepare as prepare_pairs
 from unetq.data_prep.nnunet import is_raw, open_raw
 from unetq.errors import UserError, nearest
@@ -137,7 +138,12 @@ def recognise(place: Path, name: str | None = None) -> Path:
         raise UserError(f"{place} holds several data sets: choose one with --dataset {' or '.join(found)}.")
     if found:
         return locate(found[0], place)
-    raise UserError(f"{place} holds no data set that is known here ({', '.join(DATASETS)}, or the nnU-Net raw format).")
+    if not place.is_dir():
+        raise UserError(f"There is no folder {place}.")
+    hint = "; prepare the pairs in it with `unetq data prepare folder`" if find_pairs(place) else ""
+    raise UserError(
+        f"{place} holds no data set that is known here ({', '.join(DATASETS)}, or the nnU-Net raw format){hint}."
+    )
 
 
 def _locate_own(name: str, place: Path) -> Path:

@@ -126,7 +126,13 @@ def test_recognise(tmp_path: Path, raw: Path) -> None:
         recognise(tmp_path / "both")
     assert recognise(tmp_path / "both", "gm").name.startswith("gm-")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no data set that is known here"):
+    with pytest.raises(UserError, match=r"no data set that is known here \(.*format\)\.$"):
+        recognise(tmp_path / "empty")
+    with pytest.raises(UserError, match=r"There is no folder .*gone\.$"):
+        recognise(tmp_path / "gone")
+    for kind in ("images", "masks"):
+        (tmp_path / "empty" / kind).mkdir()
+    with pytest.raises(UserError, match=r"prepare the pairs in it with `unetq data prepare folder`\.$"):
         recognise(tmp_path / "empty")
 
 

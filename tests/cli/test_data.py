@@ -1,0 +1,29 @@
+"""`unetq data`: made up, checked, fetched and prepared as a user would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.test_bad_input import refused, unetq
+
+
+def test_phantom_and_check(tmp_path: Path) -> None:
+    made = unetq("data", "phantom", "gm", tmp_path / "gm", "--cases", "3", "--json")
+    assert json.loads(made.stdout) == {"dataset": "gm", "folder": str(tmp_path / "gm"), "cases": 3, "seed": 0}
+    done = unetq("data", "check", tmp_path / "gm", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "site3-sc01" in done.stderr
+    assert "montage-01.png, from the top: site1-sc01, site2-sc01, site3-sc01" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["check.json", "montage-01.png"]
+    again = unetq("data", "check", tmp_path / "gm", "--out", tmp_path / "out", "--json")
+    assert json.loads(again.stdout) == json.loads((tmp_path / "out" / "check.json").read_text())
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    refused(unetq("data", "fetch", "gm", "--out", tmp_path / "gm"), "register at", "unpack its train folder into")
+    refused(unetq("data", "check", tmp_path / "gone", "--out", tmp_path / "out"), "There is no folder")
+    folder = ("data", "prepare", "folder", tmp_path)
+    refused(unetq(*folder, "--label", "x"), '--label "x" must be VALUE=NAME')
+    refused(unetq(*folder), "holds no images/ with masks/ or labels/")
+    assert not list(tmp_path.iterdir())
