@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetq.data_prep.registry import locate
+from unetq.data_prep.registry import DATASETS, locate
 from unetq.errors import UserError, nearest
 from unetq.files import atomic_text
 from unetq.graph import layout
@@ -76,7 +76,9 @@ def evaluate_model(target: Path, dataset: str | None, data: Path | None, split: 
     if not target.exists():
         raise UserError(f"There is no run or model file {target}.")
     predictor, prep, trained = _engine(target, engine)
-    opened = Dataset.open(locate(dataset or str(trained.get("dataset", "")), data), int(trained.get("fold", 0)))
+    name = dataset or str(trained.get("dataset", ""))
+    own = None if dataset or data or name in DATASETS else _trained_on(target)
+    opened = Dataset.open(own or locate(name, data), int(trained.get("fold", 0)))
     if target.is_dir() and split == "test":
         from unetq.train.runlog import record_test_opening
 
@@ -153,6 +155,12 @@ def find_images(runs: Sequence[Path], data: Path | None) -> dict[str, Path]:
         return {}
     names = dict.fromkeys(str(_json(run / "test.json").get("dataset", "")) for run in runs)
     return {name: locate(name, data) for name in names}
+
+
+def _trained_on(run: Path) -> Path | None:
+    """The data folder that a run recorded, for a data set that has no place of its own; None where it is gone."""
+    folder = _json(run / "environment.json").get("data", {}).get("folder") if run.is_dir() else None
+    return Path(folder) if folder and Path(folder).is_dir() else None
 
 
 def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, Mapping[str, Any]]:

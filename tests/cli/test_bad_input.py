@@ -25,7 +25,9 @@ def unetq(*args: object, before: list[str] | None = None, limit: int | None = No
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit or 0, limit or 0))
 
     command = [*(before or []), *UNETQ, *(str(arg) for arg in args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=full_disk if limit else None)
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", check=False, preexec_fn=full_disk if limit else None
+    )
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:

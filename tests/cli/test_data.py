@@ -7,6 +7,16 @@ import subprocess
 from pathlib import Path
 
 from tests.cli.test_bad_input import UNETQ, refused, unetq
+from tests.train.made import dataset
+
+TINY = """
+name: tiny
+net: {base: 4, depth: 1, cap: 8}
+prep: {tile: 64}
+iterations: 1
+batch: 1
+crop: 32
+"""
 
 
 def test_phantom_and_check(tmp_path: Path) -> None:
@@ -28,3 +38,18 @@ def test_what_is_refused(tmp_path: Path) -> None:
     refused(unetq(*folder, "--label", "x"), '--label "x" must be VALUE=NAME')
     refused(unetq(*folder), "holds no images/ with masks/ or labels/")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_warning_is_a_sentence_and_a_run_knows_its_data(tmp_path: Path) -> None:
+    """A data set by path, without splits: which cases are held out is said; `evaluate RUN` needs no --data."""
+    data = dataset(tmp_path / "own")
+    (data / "splits_final.json").unlink()
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    train = ("train", "--dataset", data, "--config", tmp_path / "tiny.yaml", "--quantizer", "float")
+    done = unetq(*train, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "names no test cases" in line]
+    assert len(said) == 1 and said[0].startswith("unetq: ") and ".py" not in said[0]
+    scored = unetq("evaluate", tmp_path / "run", "--engine", "torch", "--json")
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)["dataset"] == "discs"

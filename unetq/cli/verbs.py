@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,10 +24,12 @@ app = verbs(
     "Quantized U-Nets for medical image segmentation: train, export to one small file, run natively, report, view.",
 )
 app.add_typer(data_app, name="data")
+SHOW_WARNING = warnings.showwarning
 
 
 def main() -> None:
     """Runs the command line; a `UserError` is one sentence and exit code 2."""
+    warnings.showwarning = _warn
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
@@ -43,6 +46,14 @@ def main() -> None:
         if hasattr(error, "format_message"):  # click's usage errors: unknown option, missing argument
             _refuse(error.format_message())
         raise
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """A warning to the user is a sentence, without the line of code that it comes from."""
+    if issubclass(category, UserWarning):
+        note.print(f"unetq: {message}", markup=False, soft_wrap=True)
+    else:
+        SHOW_WARNING(message, category, *where, **more)
 
 
 def _refuse(sentence: str) -> None:
