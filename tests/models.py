@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from unetq.graph import Graph, Op, Params, Tensor, check, layout
 from unetq.runtime.meta import ModelMeta
 from unetq.spec import NetSpec, PrepSpec
 
-__all__ = ["random_graph", "write"]
+__all__ = ["exact_in_int8", "random_graph", "write"]
 
 
 def random_graph(net: NetSpec, seed: int) -> Graph:
@@ -53,6 +54,24 @@ def random_graph(net: NetSpec, seed: int) -> Graph:
     graph = Graph(bare.tensors, bare.ops, params, steps)
     check(graph)
     return graph
+
+
+def exact_in_int8(graph: Graph) -> Graph:
+    """A graph like `graph` whose numbers an int8 network with scales has exactly: steps and m powers of two, b whole multiples
+    of m, no weight code -128 (which has no negative)."""
+
+    def power(x: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(np.copysign(2.0 ** np.round(np.log2(np.abs(x))), x), np.float32)
+
+    steps = {name: float(power(np.array(step))) for name, step in graph.steps.items()}
+    params = {"input": replace(graph.params["input"], m=np.array([1 / steps["input"]], np.float32))}
+    for op in graph.weighted:
+        old = graph.params[op.name]
+        m = power(old.m)
+        params[op.name] = Params(np.maximum(old.codes, -127), m, (np.round(old.b / m) * m).astype(np.float32))
+    exact = replace(graph, params=params, steps=steps)
+    check(exact)
+    return exact
 
 
 def write(graph: Graph, path: Path | str, extra: Mapping[str, str] | None = None) -> None:

@@ -22,8 +22,9 @@ from unetq.runtime.model import open_model
 from unetq.runtime.reference import run_reference
 from unetq.spec import NetSpec, PrepSpec
 
-__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_run", "find_images", "report_runs"]
+__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_onnx", "export_run", "find_images", "report_runs"]
 
+ONNX_FORMS = ("onnx", "onnx-int8")
 ENGINES = ("native", "reference", "torch")
 BENCH_SIZE = (512, 512)
 # Odd, so that cut windows and edges are in the check of an export.
@@ -63,6 +64,49 @@ def export_run(run: Path, out: Path) -> Path:
     if not parity.kept:
         raise RuntimeError(f"{out} does not compute what {run} does: {parity}; please report this.")
     return out
+
+
+def export_onnx(target: Path, out: Path | None, form: str, size: tuple[int, int] | None) -> dict[str, Any]:
+    """Writes a run's network, or a model file's, for other engines.
+
+    Args:
+        target: run folder or model file.
+        out: file to write; default: model.onnx in the run, or beside the model file under its name.
+        form: one of `ONNX_FORMS`.
+        size: (height, width) of the image; default: a tile of the model.
+
+    Returns:
+        {file, format, size, bytes_file}
+
+    Raises:
+        UserError: unknown form, no such run or file, a float network as int8, or the package onnx is missing.
+    """
+    from unetq.deploy import onnx
+
+    if form not in ONNX_FORMS:
+        raise UserError(f'There is no format "{form}": {nearest(form, ("gguf", *ONNX_FORMS))}')
+    out = out or (target / "model.onnx" if target.is_dir() else target.with_suffix(".onnx"))
+    layers: Mapping[str, Any] = {}
+    if target.is_dir():
+        from unetq.deploy.lower import fold, lower
+        from unetq.train.evaluate import load_run
+
+        model, config = load_run(target)
+        graph, tile = model.graph, config.prep.tile
+        if form == "onnx":
+            layers = fold(model)
+        else:
+            graph = lower(model)
+    else:
+        opened = open_model(target)
+        graph, tile = opened.graph, opened.meta.prep.tile
+        layers = onnx.float_layers(graph)
+    size = size or (tile, tile)
+    if form == "onnx":
+        onnx.write_float(graph, layers, size, out)
+    else:
+        onnx.write_int8(graph, onnx.Int8Form(size), out)
+    return {"file": str(out), "format": form, "size": f"{size[0]}x{size[1]}", "bytes_file": out.stat().st_size}
 
 
 def evaluate_model(target: Path, dataset: str | None, data: Path | None, split: str, engine: str) -> dict[str, Any]:

@@ -103,7 +103,14 @@ def test_predict_json(place: Path) -> None:
 def test_bench_json(place: Path) -> None:
     result = unetq("bench", place / "model.gguf", "--size", "96x64", "--repeats", 3)
     assert set(result) >= {"isa", "threads", "size", "ms_median", "ms_min", "peak_rss_bytes", "gmacs", "layers"}
-    assert set(result["layers"][0]) == {"name", "op", "kernel", "ms", "gmacs"}
+    assert set(result["layers"][0]) == {"name", "op", "kernel", "ms", "gmacs", "why"}
+
+
+def test_export_to_onnx_json(place: Path) -> None:
+    for source, form, size in (("W4A6", "onnx-int8", "96x64"), ("model.gguf", "onnx", None), ("float", "onnx", "64x64")):
+        out = place / f"{source}.onnx"
+        result = unetq("export", place / source, "--format", form, "--out", out, *(["--size", size] if size else []))
+        assert result == {"file": str(out), "format": form, "size": size or "512x512", "bytes_file": out.stat().st_size}
 
 
 def test_report_json(place: Path) -> None:

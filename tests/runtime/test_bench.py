@@ -27,7 +27,7 @@ def test_bench(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < result["ms_min"] <= result["ms_median"] <= result["ms_p90"]
     assert 2**20 < result["peak_rss_bytes"] < 200 * 2**20
     assert [layer["name"] for layer in result["layers"]][:2] == ["input", "enc0.conv1"]
-    assert all(set(layer) == {"name", "op", "kernel", "ms", "gmacs"} for layer in result["layers"])
+    assert all(set(layer) == {"name", "op", "kernel", "ms", "gmacs", "why"} for layer in result["layers"])
     kernels = {row["name"] for row in _native.kernels()} | {"in_place"}
     assert {layer["kernel"] for layer in result["layers"]} <= kernels
     # The layers' own figures and the whole's are of one size: MACs = sum of ms x GMAC/s.

@@ -139,18 +139,31 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Model file; default: RUN/model.gguf.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="Run folder; or a model file, to ONNX.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; default: RUN/model.gguf or .onnx.")] = None,
+    to: Annotated[
+        str, typer.Option("--format", help="gguf: for our runtime; onnx, in float, or onnx-int8: for other engines.")
+    ] = "gguf",
+    size: Annotated[
+        str | None, typer.Option(help="ONNX: height x width in pixels; default: a tile of the model.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's network to one small file for the native runtime."""
-    from unetq.pipeline import export_run
+    """Write a run's network to one small file for the native runtime, or as ONNX for others."""
+    from unetq.pipeline import export_onnx, export_run
+    from unetq.runtime.bench import parse_size
     from unetq.runtime.model import open_model
 
+    if to != "gguf":
+        written = export_onnx(run, out, to, None if size is None else parse_size(size))
+        line = f"{written['file']}: {written['bytes_file']:,} bytes, for an image of {written['size']}"
+        return emit(written, as_json, line)
+    if size is not None:
+        raise UserError("A model file takes images of any size: --size is for ONNX.")
     path = export_run(run, out or run / "model.gguf")
     result = open_model(path).info()
     share = result["bytes_float32"] / result["bytes_file"]
-    emit(result, as_json, f"{path}: {result['bytes_file']:,} bytes, 1/{share:.2f} of the float32 network")
+    return emit(result, as_json, f"{path}: {result['bytes_file']:,} bytes, 1/{share:.2f} of the float32 network")
 
 
 @app.command()
@@ -194,17 +207,31 @@ def bench(
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "512x512",
     threads: Threads = 1,
     repeats: Annotated[int, typer.Option(min=3, help="Timed runs after the warm-up.")] = 15,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="In turns with OpenVINO, ONNX Runtime and torch, float and int8, where installed.")
+    ] = False,
+    cap_isa: Annotated[str | None, typer.Option(help="Hold all to older instructions: avx2.")] = None,
     as_json: Json = False,
 ) -> None:
     """Time a model file: median and spread, kernel, ms and GMAC/s per layer, peak memory of a fresh process."""
-    from unetq.report.tables import bench_table
+    from unetq.peers.contenders import cap
+    from unetq.report.tables import bench_table, peers_table
     from unetq.runtime.bench import bench as run_bench
     from unetq.runtime.bench import parse_size
 
-    result = run_bench(model, parse_size(size), threads=threads, repeats=repeats)
+    pixels = parse_size(size)
+    if peers:
+        from unetq.peers.race import RaceOptions, bench_peers
+
+        with progress("bench") as advance:
+            result = bench_peers(model, RaceOptions(pixels, threads, repeats, cap_isa), advance)
+    else:
+        result = run_bench(model, pixels, threads, repeats, cap(cap_isa))
     if as_json:
         return emit(result, True)
     note.print(bench_table(result))
+    if peers:
+        note.print(peers_table(result))
     return None
 
 

@@ -1,16 +1,18 @@
-"""A trained network to the integer graph: codes, and batch norm, bias and steps folded into m and b."""
+"""A trained network to the integer graph: codes, and batch norm, bias and steps folded into m and b; or to float layers."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from unetq.deploy.numbers import FloatLayer
 from unetq.errors import UserError
 from unetq.graph import Graph, Params, check
 from unetq.nets import UNet
 
-__all__ = ["lower"]
+__all__ = ["fold", "lower"]
 
 
 def lower(model: UNet) -> Graph:
@@ -36,3 +38,23 @@ def lower(model: UNet) -> Graph:
     lowered = replace(graph, params=params, steps=steps)
     check(lowered)
     return lowered
+
+
+def fold(model: UNet) -> dict[str, FloatLayer]:
+    """The weighted layers of a network whose layers may be float, batch norm folded in (in float64); by operation's name."""
+    layers = {}
+    with torch.no_grad():
+        for op in model.graph.weighted:
+            layer = model.layer(op.name)
+            weight = (layer.weight if layer.wq is None else layer.wq(layer.weight)).double()
+            bias, norm = layer.bias.double(), layer.norm
+            if norm is not None and norm.running_var is not None and norm.running_mean is not None:
+                gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+                weight, bias = (
+                    weight * gain.view(-1, 1, 1, 1),
+                    (bias - norm.running_mean.double()) * gain + norm.bias.double(),
+                )
+            layers[op.name] = FloatLayer(
+                weight.permute(0, 2, 3, 1).float().contiguous().cpu().numpy(), bias.float().cpu().numpy()
+            )
+    return layers

@@ -15,7 +15,7 @@ from unetq.report.columns import headings
 from unetq.report.rows import Row
 from unetq.report.words import NONE, show_bytes, show_ms
 
-__all__ = ["bench_table", "csv_text", "info_table", "rich_table"]
+__all__ = ["bench_table", "csv_text", "info_table", "peers_table", "rich_table"]
 
 
 class Meta(Protocol):
@@ -119,13 +119,39 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
             f"{layer['ms'] / total:.0%}",
         )
         table.add_row(*map(str, cells))
+    reasons = dict.fromkeys(f"{layer['kernel']}: {layer['why']}" for layer in bench["layers"] if layer.get("why"))
     threads = f"{bench['threads']} thread{'s' if bench['threads'] != 1 else ''}"
     line = (
         f"{bench['size']}, {bench['isa']}, {threads}: median {show_ms(bench['ms_median'])}, "
         f"fastest {show_ms(bench['ms_min'])}, "
         f"{bench['gmacs']:.1f} GMAC/s, peak memory of the process {show_bytes(bench['peak_rss_bytes'])}"
     )
-    return Group(table, Text(line))
+    return Group(table, Text("\n".join([*reasons, line])))
+
+
+def peers_table(bench: Mapping[str, Any]) -> RenderableType:
+    """Our runtime and its peers (`unetq.peers.race.bench_peers`), a section a number of threads; then who was left out and why,
+    and with which settings each ran."""
+    table = Table(header_style="bold")
+    table.add_column("Engine")
+    for heading in ("Threads", "median", "fastest", "against unetq", "peak memory", "int8/float layers", "same mask", "Version"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    turns = [(bench["threads"], bench), *([(1, bench["one_thread"])] if "one_thread" in bench else [])]
+    for threads, turn in turns:
+        ours = [show_ms(turn["ms_median"]), show_ms(turn["ms_min"]), "1", show_bytes(turn["peak_rss_bytes"])]
+        table.add_row("unetq", str(threads), *ours, NONE, NONE, NONE)
+        for name, peer in turn["peers"].items():
+            mark = "" if peer.get("capped", True) else " *"
+            layers = "/".join(str(peer["executed"].get(word, 0)) for word in ("int8", "float"))
+            times = [show_ms(peer["ms_median"]), show_ms(peer["ms_min"]), f"{peer['ratio']:.2f}"]
+            rest = [show_bytes(peer["peak_rss_bytes"]), layers, f"{peer['same_mask']:.2%}", peer["version"]]
+            table.add_row(name + mark, str(threads), *times, *rest)
+        table.add_section()
+    lines = [f"{name} is left out: {why}" for _, turn in turns[:1] for name, why in turn["left_out"].items()]
+    lines += [f"{name}: {peer['setting']}" for name, peer in bench["peers"].items()]
+    if bench["cap_isa"]:
+        lines.append(f"All are held to {bench['cap_isa']}, but * reads no such setting and uses what the CPU has.")
+    return Group(table, Text("\n".join(lines)))
 
 
 def _provenance(provenance: Mapping[str, Any]) -> str:

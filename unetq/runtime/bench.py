@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetq.errors import UserError
+from unetq.runtime.explain import explain
 from unetq.runtime.memory import peak_rss_bytes
 from unetq.runtime.model import Model, open_model
 from unetq.runtime.predict import check_memory
@@ -42,7 +45,13 @@ def parse_size(text: str) -> tuple[int, int]:
     return size
 
 
-def bench(path: Path, size: tuple[int, int], threads: int = 1, repeats: int = 15) -> dict[str, Any]:
+def bench(
+    path: Path,
+    size: tuple[int, int],
+    threads: int = 1,
+    repeats: int = 15,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Times a model in a fresh process, so that peak memory is that of one study and nothing else.
 
     Args:
@@ -50,17 +59,20 @@ def bench(path: Path, size: tuple[int, int], threads: int = 1, repeats: int = 15
         size: (height, width) of the image in pixels.
         threads: threads of a run; 0 = the physical cores.
         repeats: timed runs after the warm-up.
+        environment: variables of the timing process beside its own.
 
     Returns:
         {isa, threads, size, ms_median, ms_min, ms_p90, repeats, peak_rss_bytes, gmacs,
-        layers: [{name, op, kernel, ms, gmacs}]}; gmacs are 10^9 multiply-accumulates per second.
+        layers: [{name, op, kernel, ms, gmacs, why}]}; gmacs are 10^9 multiply-accumulates per second, why is the reason for
+        the kernel.
 
     Raises:
         UserError: the file is no model, or the image does not fit into memory.
     """
     open_model(path, threads)  # its sentence, if there is one, from this process
     command = [sys.executable, "-P", "-m", "unetq.runtime.bench", str(path), *map(str, (*size, threads, repeats))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    variables = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     if done.returncode == REFUSED:
         raise UserError(done.stderr.strip())
     if done.returncode != 0:
@@ -83,6 +95,7 @@ def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) ->
     peak = peak_rss_bytes()  # before the profile, which is no part of a run
     layers = _layers(model, image, min(repeats, 9))
     median = statistics.median(times)
+    reasons = explain(model, layers)
     return {
         "isa": model.isa,
         "threads": model.threads,
@@ -93,7 +106,10 @@ def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) ->
         "repeats": repeats,
         "peak_rss_bytes": peak,
         "gmacs": sum(layer["macs"] for layer in layers) / median / 1e6,
-        "layers": [{key: layer[key] for key in ("name", "op", "kernel", "ms", "gmacs")} for layer in layers],
+        "layers": [
+            {**{key: layer[key] for key in ("name", "op", "kernel", "ms", "gmacs")}, "why": reasons[layer["name"]]}
+            for layer in layers
+        ],
     }
 
 

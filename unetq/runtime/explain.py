@@ -1,0 +1,56 @@
+"""Why each layer runs on the kernel that it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unetq import _native
+from unetq.runtime.model import Model
+
+__all__ = ["explain"]
+
+
+def explain(model: Model, layers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A half sentence for each layer of a profile, by name: how many rows of the kernel table could run it, and the bound that
+    keeps the chosen one exact.
+
+    Args:
+        model: the model that was profiled.
+        layers: rows with name, op and kernel (`Model.profile`).
+    """
+    # In order of preference; an instruction set includes those before it.
+    table, order = {row["name"]: row for row in _native.kernels()}, _native.isas()
+    reach = order[: order.index(model.isa) + 1] if model.isa in order else order
+    return {
+        layer["name"]: _reason(_demand(model, layer["name"]), table.get(layer["kernel"]), table, reach) for layer in layers
+    }
+
+
+def _demand(model: Model, name: str) -> dict[str, Any]:
+    op = model.graph.op(name)
+    # Signed ternary codes are stored as code + 1: 2 bits, as the tensor says.
+    bits = model.graph.tensors[op.inputs[0]].bits
+    out = model.graph.tensors[op.output].channels
+    return {"op": op.kind, "kernel": op.kernel, "wbits": op.wbits, "abits": bits, "out": out}
+
+
+def _reason(
+    demand: Mapping[str, Any],
+    chosen: Mapping[str, Any] | None,
+    table: Mapping[str, Mapping[str, Any]],
+    reach: Sequence[str],
+) -> str:
+    if chosen is None:
+        return "no kernel: its inputs are written where its output is to be"
+    rows = [row for row in table.values() if row["op"] == demand["op"] and row["isa"] in reach]
+    if not demand["kernel"]:
+        return f"first of {len(rows)} for {demand['op']} on {reach[-1]}"
+    # A row with side 0 takes any.
+    sides = [row for row in rows if row["kernel"] in (0, demand["kernel"])]
+    bits = demand["wbits"] + demand["abits"]
+    fits = [row for row in sides if bits <= row["max_bits"] and demand["out"] <= row["max_out"]]
+    return (
+        f"first of {len(fits)} that fit, of {len(sides)} for this operation on {reach[-1]}; exact up to "
+        f"{chosen['max_bits']} bits of weight + activation, here {demand['wbits']} + {demand['abits']}"
+    )
