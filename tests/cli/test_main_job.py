@@ -107,7 +107,11 @@ def test_bench_json(place: Path) -> None:
 
 
 def test_export_to_onnx_json(place: Path) -> None:
-    for source, form, size in (("W4A6", "onnx-int8", "96x64"), ("model.gguf", "onnx", None), ("float", "onnx", "64x64")):
+    for source, form, size in (
+        ("W4A6", "onnx-int8", "96x64"),
+        ("model.gguf", "onnx", None),
+        ("float", "onnx", "64x64"),
+    ):
         out = place / f"{source}.onnx"
         result = unetq("export", place / source, "--format", form, "--out", out, *(["--size", size] if size else []))
         assert result == {"file": str(out), "format": form, "size": size or "512x512", "bytes_file": out.stat().st_size}

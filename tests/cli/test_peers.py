@@ -37,7 +37,9 @@ def test_json_and_table(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cap_without_peers(model: Path) -> None:
-    done = CliRunner().invoke(app, ["bench", str(model), "--size", "16x16", "--repeats", "3", "--cap-isa", "avx2", "--json"])
+    done = CliRunner().invoke(
+        app, ["bench", str(model), "--size", "16x16", "--repeats", "3", "--cap-isa", "avx2", "--json"]
+    )
     assert json.loads(done.stdout)["isa"] == "avx2"
 
 

@@ -57,7 +57,9 @@ def made_up(net: NetSpec, size: tuple[int, int]) -> Image:
         (NetSpec(base=8, depth=2, quant=QuantSpec.of("binary", None, 1)), (24, 25)),
         (NetSpec(base=8, depth=2, quant=QuantSpec.of("ternarynet"), upsampling="transposed"), (24, 24)),
     ],
-    ids=lambda value: f"{value.quant.label} {value.upsampling}" if isinstance(value, NetSpec) else "x".join(map(str, value)),
+    ids=lambda value: (
+        f"{value.quant.label} {value.upsampling}" if isinstance(value, NetSpec) else "x".join(map(str, value))
+    ),
 )
 @pytest.mark.parametrize("engine", ENGINES)
 def test_int8_equals_the_reference(net: NetSpec, size: tuple[int, int], engine: object, tmp_path: Path) -> None:

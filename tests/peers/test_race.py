@@ -48,7 +48,7 @@ def test_turns(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(peer) == ROW
         assert peer["ratio"] == pytest.approx(peer["ms_median"] / turn["ms_median"])
         assert 0 < peer["ms_min"] <= peer["ms_median"] <= peer["ms_p90"]
-        assert 2**20 < turn["peak_rss_bytes"] and 2**20 < peer["peak_rss_bytes"]
+        assert min(turn["peak_rss_bytes"], peer["peak_rss_bytes"]) > 2**20
         assert peer["executed"]["int8"] >= 10 and peer["same_mask"] > 0.9
     peers_table(result)
 

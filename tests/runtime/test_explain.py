@@ -26,7 +26,9 @@ def test_reasons(isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert isa in reasons["enc0.conv2"] and "here 3 + 5" in reasons["enc0.conv2"]
     assert "here 8 + 8" in reasons["enc0.conv1"] and "here 8 + 5" in reasons["head"]
     for layer in layers:
-        found = re.search(r"first of (\d+) that fit, of (\d+) .* up to (\d+) bits .* here (\d+) \+ (\d+)", reasons[layer["name"]])
+        found = re.search(
+            r"first of (\d+) that fit, of (\d+) .* up to (\d+) bits .* here (\d+) \+ (\d+)", reasons[layer["name"]]
+        )
         if found:
             fit, rows, bound, wbits, abits = map(int, found.groups())
             assert 1 <= fit <= rows and wbits + abits <= bound == table[layer["kernel"]]["max_bits"]

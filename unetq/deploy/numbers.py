@@ -32,8 +32,8 @@ class FloatLayer:
 
 @dataclass(frozen=True)
 class Int8Layer:
-    """Weight codes int8 [out, kernel, kernel, in] times scale float32 [out], above 0; bias int32 [out] in units of scale x input's
-    scale."""
+    """Weight codes int8 [out, kernel, kernel, in] times scale float32 [out], above 0; bias int32 [out] in units of the product
+    of that scale and the input's."""
 
     codes: NDArray[np.int8]
     scale: NDArray[np.float32]
@@ -64,15 +64,19 @@ def int8_tensor(graph: Graph, name: str, stretch: bool) -> Int8Tensor:
     low = 0 if tensor.lo == 0 else -128
     # The signed image has one code more below zero than above: it fills the bytes by itself.
     if stretch and tensor.hi < top:
-        return Int8Tensor(float(np.float32(graph.steps[name] * tensor.hi / top)), zero, zero + max(low, -top), zero + top)
+        return Int8Tensor(
+            float(np.float32(graph.steps[name] * tensor.hi / top)), zero, zero + max(low, -top), zero + top
+        )
     return Int8Tensor(float(np.float32(graph.steps[name])), zero, zero + tensor.lo, zero + tensor.hi)
 
 
 def float_layer(graph: Graph, op: Op) -> FloatLayer:
-    """A weighted operation in float."""
+    """A weighted operation in float. A ternary tensor's values are its codes, whatever its step: rounding makes them."""
     params = _params(graph, op)
-    out = _step(graph, op.output)
-    scale = params.m.astype(np.float64) * out / _step(graph, op.inputs[0])
+    into, out = (
+        1.0 if graph.tensors[name].kind == "ternary" else _step(graph, name) for name in (op.inputs[0], op.output)
+    )
+    scale = params.m.astype(np.float64) * out / into
     weight = params.codes * scale[:, None, None, None]
     return FloatLayer(weight.astype(np.float32), (params.b.astype(np.float64) * out).astype(np.float32))
 

@@ -108,8 +108,8 @@ class _Builder:
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
-    def constant(self, name: str, values: NDArray[Any]) -> str:
-        self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
+    def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
+        self.constants.append(self.onnx.numpy_helper.from_array(np.array(values, order="C"), name))
         return name
 
     def finish(self, op: Op, x: str) -> None:
@@ -198,7 +198,9 @@ class _Int8(_Builder):
         codes = self.constant(f"{name}.codes", self.spatial_first(op, layer.codes))
         axis = 1 if op.kind == "transposed" else 0
         weight = self.node("DequantizeLinear", [codes, scale, zero], f"{name}.weight", axis=axis)
-        if op.name == "head" and self.form.logits_step is None:  # no bytes come out, so that no engine wants whole numbers
+        if (
+            op.name == "head" and self.form.logits_step is None
+        ):  # no bytes come out, so that no engine wants whole numbers
             return [weight, self.constant(f"{name}.bias", self.graph.params[name].b)]
         into = np.float32(int8_tensor(self.graph, op.inputs[0], self.form.stretch).scale)
         units = self.constant(f"{name}.units", layer.scale * into)

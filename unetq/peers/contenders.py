@@ -46,7 +46,9 @@ CONTENDERS = (
     Contender("openvino-float", "openvino", "openvino", "float", f"{OPENVINO}, inference precision f32"),
     Contender("onnxruntime-int8", "onnxruntime", "onnxruntime", "int8-bytes", f"{ONNXRUNTIME}; QDQ", capped=False),
     Contender("onnxruntime-float", "onnxruntime", "onnxruntime", "float", ONNXRUNTIME, capped=False),
-    Contender("torch-float", "pytorch:traced", "torch", "arrays", f"oneDNN, {TORCH}, traced, frozen, optimised for inference"),
+    Contender(
+        "torch-float", "pytorch:traced", "torch", "arrays", f"oneDNN, {TORCH}, traced, frozen, optimised for inference"
+    ),
     Contender("torch-float", "pytorch:compiled", "torch", "arrays", f"oneDNN, {TORCH}, torch.compile with freezing"),
     Contender("torch-int8-onednn", "pytorch:onednn", "torch", "arrays", f"quantized engine onednn, {TORCH}"),
     Contender("torch-int8-qnnpack", "pytorch:qnnpack", "torch", "arrays", f"quantized engine qnnpack, {TORCH}"),

@@ -30,7 +30,9 @@ def load(job: Job) -> Entrant:
     def executed() -> dict[str, int]:
         """The graph as it runs: a convolution that takes bytes has the precision u8 or i8."""
         rows = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
-        layers = [row["runtimePrecision"].value for row in rows if row["layerType"].value in ("Convolution", "Deconvolution")]
+        layers = [
+            row["runtimePrecision"].value for row in rows if row["layerType"].value in ("Convolution", "Deconvolution")
+        ]
         return dict(Counter("int8" if precision in ("u8", "i8") else "float" for precision in layers))
 
     return Entrant(run, executed)

@@ -29,7 +29,7 @@ def load(job: Job) -> Entrant:
     """Builds the network of the arrays in `job.file`."""
     warnings.filterwarnings("ignore", category=UserWarning)  # that quantized tensors will leave torch some day
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # that a trace is of one size
+    warnings.filterwarnings("ignore", module=r"unetq\.peers\.pytorch")  # that a trace is of one size
     torch.set_num_threads(job.threads)
     folder = Path(job.file)
     graph, scales = pickle.loads((folder / "graph.pickle").read_bytes())
@@ -43,9 +43,10 @@ def load(job: Job) -> Entrant:
     if backend == "compiled":
         network = _compiled(network, folder)
     if backend == "traced":
+        jit: Any = torch.jit
         with torch.inference_mode():
-            traced = torch.jit.trace(network, _tensor(job.image()), check_trace=False)
-            network = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+            traced = jit.trace(network, _tensor(job.image()), check_trace=False)
+            network = jit.optimize_for_inference(jit.freeze(traced))
 
     def run(image: Image) -> Image:
         with torch.no_grad():  # not inference_mode, with which a frozen graph is compiled without its weights

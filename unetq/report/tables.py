@@ -134,7 +134,16 @@ def peers_table(bench: Mapping[str, Any]) -> RenderableType:
     and with which settings each ran."""
     table = Table(header_style="bold")
     table.add_column("Engine")
-    for heading in ("Threads", "median", "fastest", "against unetq", "peak memory", "int8/float layers", "same mask", "Version"):
+    for heading in (
+        "Threads",
+        "median",
+        "fastest",
+        "against unetq",
+        "peak memory",
+        "int8/float layers",
+        "same mask",
+        "Version",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     turns = [(bench["threads"], bench), *([(1, bench["one_thread"])] if "one_thread" in bench else [])]
     for threads, turn in turns:

@@ -23,7 +23,8 @@ def explain(model: Model, layers: Sequence[Mapping[str, Any]]) -> dict[str, str]
     table, order = {row["name"]: row for row in _native.kernels()}, _native.isas()
     reach = order[: order.index(model.isa) + 1] if model.isa in order else order
     return {
-        layer["name"]: _reason(_demand(model, layer["name"]), table.get(layer["kernel"]), table, reach) for layer in layers
+        layer["name"]: _reason(_demand(model, layer["name"]), table.get(layer["kernel"]), table, reach)
+        for layer in layers
     }
 
 
