@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +187,14 @@ class _Race:
             "ms_min": min(process.times),
             "ms_p90": float(np.percentile(process.times, 90)),
             "peak_rss_bytes": peak,
-            "version": version(contender.package),
+            "version": _version(contender.package),
             "setting": contender.setting,
             "executed": executed,
             "same_mask": float(same.mean()),
         }
         return row if self.options.cap_isa is None else {**row, "capped": contender.capped}
+
+
+def _version(package: str) -> str:
+    """Of the distribution that brings a package, which may have another name (onnxruntime-openvino)."""
+    return version(packages_distributions().get(package, [package])[0])

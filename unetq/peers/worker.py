@@ -3,16 +3,18 @@
     first line     the job
     run            a timed run -> {"ms"}
     peak           -> {"peak_rss_bytes"}
-    describe FILE  -> {"executed": {"int8": layers, "float": layers}}; the logits go to FILE (.npy)
+    describe FILE  -> {"executed": {"int8": layers, "float": layers}}; the last run's logits go to FILE (.npy)
 
 A line that cannot be answered is {"error"}.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ from unetq.runtime.memory import peak_rss_bytes
 __all__ = ["Entrant", "Image", "Job"]
 
 Image = NDArray[np.float32]
-WARMUP = 2
+# The first run allocates; what takes so long that it does not matter is warmed up by one.
+WARMUP, LONG_MS = 2, 1000.0
+PR_SET_PDEATHSIG = 1
 # A run shorter than this finds the caches that the others left: it is run twice, and the second time counts.
 SHORT_MS = 50.0
 
@@ -73,7 +77,9 @@ class Entrant:
 
 
 def serve() -> None:
-    """Answers until the input ends."""
+    """Answers until the input ends, or the parent does, which it would not notice while it is stopped."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what an engine prints is no answer
 
@@ -85,27 +91,30 @@ def serve() -> None:
         job = Job(**json.loads(sys.stdin.readline()))
         entrant: Entrant = importlib.import_module(f"unetq.peers.{job.engine.partition(':')[0]}").load(job)
         image = job.image()
-        times = [_timed(entrant, image) for _ in range(WARMUP)]
-        answer({"ms": min(times)})
+        best, logits = _timed(entrant, image)
+        for _ in range(WARMUP - 1 if best < LONG_MS else 0):
+            best = min(best, _timed(entrant, image)[0])
+        answer({"ms": best})
         for line in sys.stdin:
             word, _, rest = line.strip().partition(" ")
             if word == "run":
-                if min(times) < SHORT_MS:
+                if best < SHORT_MS:
                     entrant.run(image)
-                answer({"ms": _timed(entrant, image)})
+                took, logits = _timed(entrant, image)
+                answer({"ms": took})
             elif word == "peak":
                 answer({"peak_rss_bytes": peak_rss_bytes()})
             else:
-                np.save(Path(rest), entrant.run(image))
+                np.save(Path(rest), logits)
                 answer({"executed": entrant.executed()})
     except Exception as error:  # noqa: BLE001 - whatever an engine throws is its reason to be left out
         answer({"error": " ".join(str(error).split())[:200] or type(error).__name__})
 
 
-def _timed(entrant: Entrant, image: Image) -> float:
+def _timed(entrant: Entrant, image: Image) -> tuple[float, Image]:
     start = perf_counter()
-    entrant.run(image)
-    return (perf_counter() - start) * 1e3
+    logits = entrant.run(image)
+    return (perf_counter() - start) * 1e3, logits
 
 
 if __name__ == "__main__":
