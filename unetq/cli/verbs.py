@@ -208,7 +208,10 @@ def bench(
     threads: Threads = 1,
     repeats: Annotated[int, typer.Option(min=3, help="Timed runs after the warm-up.")] = 15,
     peers: Annotated[
-        bool, typer.Option("--peers", help="In turns with OpenVINO, ONNX Runtime and torch, float and int8, where installed.")
+        bool,
+        typer.Option(
+            "--peers", help="In turns with OpenVINO, ONNX Runtime and torch, float and int8, where installed."
+        ),
     ] = False,
     cap_isa: Annotated[str | None, typer.Option(help="Hold all to older instructions: avx2.")] = None,
     as_json: Json = False,

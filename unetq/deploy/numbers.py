@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from unetq.errors import UserError
 from unetq.graph import Graph, Op, Params, Tensor
 
-__all__ = ["FloatLayer", "Int8Layer", "Int8Tensor", "float_layer", "int8_layer", "int8_tensor"]
+__all__ = ["FloatLayer", "Int8Layer", "Int8Tensor", "bias_steps", "float_layer", "int8_layer", "int8_tensor"]
 
 # A bias in units of the accumulator stays below it, with room for the sum.
 MAX_BIAS = 2.0**30
 # A channel that is constant has any scale; this one keeps products of scales normal float32 numbers.
 MIN_SCALE = 2.0**-60
+NARROW = 64
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,35 @@ def float_layer(graph: Graph, op: Op) -> FloatLayer:
 
 
 def int8_layer(graph: Graph, op: Op, stretch: bool) -> Int8Layer:
-    """A weighted operation in 8 bits, with the codes that the file has.
+    """A weighted operation in 8 bits: the file's codes, times a power of two where they are narrow.
+
+    That makes the accumulator's steps finer, in which a bias must be whole: the only thing that an int8 network rounds and ours does
+    not. Codes stay within 64, so that two products with bytes fit the 16 bits of AVX2's multiply-add.
 
     Scales must be positive: where batch norm's gain turned m negative, codes change their sign (of -128 becomes 127). A bias far
     beyond what the accumulator holds, of a channel that hardly depends on its input, makes its scale coarser.
     """
     params = _params(graph, op)
-    m, b = params.m.astype(np.float64), params.b.astype(np.float64)
+    finer = bias_steps(params.codes)
+    m, b = params.m.astype(np.float64) / finer, params.b.astype(np.float64)
     coarse = np.maximum(np.maximum(np.abs(m), np.abs(b) / MAX_BIAS), MIN_SCALE)
-    codes = np.clip(np.rint(params.codes * (m / coarse)[:, None, None, None]), -128, 127)
+    codes = np.clip(np.rint(params.codes.astype(np.float64) * finer * (m / coarse)[:, None, None, None]), -128, 127)
     into = int8_tensor(graph, op.inputs[0], stretch).scale
     # b / m counts steps of the accumulator of codes; the bytes' own steps may be finer.
     bias = np.rint(b / coarse * (_step(graph, op.inputs[0]) / into))
     scale = coarse * _step(graph, op.output) / _step(graph, op.inputs[0])
     limit = 2**31 - 1
     return Int8Layer(codes.astype(np.int8), scale.astype(np.float32), np.clip(bias, -limit, limit).astype(np.int32))
+
+
+def bias_steps(codes: NDArray[np.int8]) -> int:
+    """Power of two that an int8 layer multiplies its codes by: b is rounded to multiples of m over it.
+
+    >>> bias_steps(np.array([-8, 7], np.int8)), bias_steps(np.array([-128], np.int8))
+    (8, 1)
+    """
+    largest = int(np.abs(codes.astype(np.int16)).max())
+    return 1 << max(0, (NARROW // max(1, largest)).bit_length() - 1)
 
 
 def _params(graph: Graph, op: Op) -> Params:
