@@ -1,8 +1,8 @@
 """The tables of docs/performance.md: untrained networks in our runtime and its peers on this machine, as Markdown.
 
-python scripts/peers_table.py [--settings W4A6,W2A2] [--nets base64,paper] [--threads 2] [--cap-isa avx2] [--rounds 15] [--out DIR]
+python scripts/peers_table.py [--settings W4A6,W2A2] [--nets base64,paper] [--threads 2] [--cap-isa avx2] [--rounds 15] [--out D]
 
-Speed does not depend on the weights' values, so the networks are random, with steps calibrated on noise. DIR keeps the model
+Speed does not depend on the weights' values, so the networks are random, with steps calibrated on noise. D keeps the model
 files and each bench's JSON. On a machine with nothing else to do; half an hour for the defaults on one core.
 """
 

@@ -85,8 +85,8 @@ def float_layer(graph: Graph, op: Op) -> FloatLayer:
 def int8_layer(graph: Graph, op: Op, stretch: bool) -> Int8Layer:
     """A weighted operation in 8 bits: the file's codes, times a power of two where they are narrow.
 
-    That makes the accumulator's steps finer, in which a bias must be whole: the only thing that an int8 network rounds and ours does
-    not. Codes stay within 64, so that two products with bytes fit the 16 bits of AVX2's multiply-add.
+    That makes the accumulator's steps finer, in which a bias must be whole: the only thing that an int8 network rounds and
+    ours does not. Codes stay within 64, so that two products with bytes fit the 16 bits of AVX2's multiply-add.
 
     Scales must be positive: where batch norm's gain turned m negative, codes change their sign (of -128 becomes 127). A bias far
     beyond what the accumulator holds, of a channel that hardly depends on its input, makes its scale coarser.
