@@ -34,7 +34,7 @@ struct ConvRows {
   // starts at in + (y + r) * in_row + (x + s) * in_pixel. Where pixels are dense a row of taps is one run.
   int tap_rows = 0, tap_segments = 0, steps = 0;
   const void* weights = nullptr;  // packed for the kernel's layout (pack.h)
-  const int32_t* start = nullptr;
+  const int32_t* start = nullptr;  // Winograd: among the weights
   const float *m = nullptr, *b = nullptr;  // like start: padded to whole blocks of lanes
   int channels = 0;                        // outputs of this panel, at most
   int bits = 16;                           // weight bits + activation bits: |w * in| < 2^(bits - 1)
@@ -45,6 +45,7 @@ struct ConvRows {
   ptrdiff_t out_row = 0, out_pixel = 0;
   float* logits = nullptr;  // planar
   ptrdiff_t logits_row = 0, logits_pixel = 0, logits_plane = 0;
+  uint8_t* scratch = nullptr;  // of this thread, aligned to 64 bytes (Winograd)
 };
 
 // Rows [y0, y1) of the output of an operation without weights (graph.py has the formulas).

@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "winograd.h"
+
 namespace unetq {
 
-int lanes_of(Layout layout) { return layout == Layout::kBytes16 || layout == Layout::kPairs16 ? 16 : 1; }
+int lanes_of(Layout layout) {
+  return layout == Layout::kBytes16 || layout == Layout::kPairs16 || winograd_of(layout) != nullptr ? 16 : 1;
+}
 
 Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel) {
   Taps taps;
@@ -13,7 +17,7 @@ Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel) {
   if (layout == Layout::kDots) {
     taps.segments = side;
     taps.steps = (channels + 63) / 64 * 16;
-  } else if (in_pixel == channels || in_pixel == (channels + 3) / 4 * 4) {
+  } else if (winograd_of(layout) == nullptr && (in_pixel == channels || in_pixel == (channels + 3) / 4 * 4)) {
     taps.segments = 1;
     taps.run_pixels = side;
     taps.steps = static_cast<int>(((side - 1) * in_pixel + channels + 3) / 4);
@@ -50,6 +54,7 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
 }
 
 size_t block_bytes(Layout layout, const Taps& taps) {
+  if (const Winograd* winograd = winograd_of(layout)) return winograd_block_bytes(*winograd, 4 * taps.steps);
   const size_t words = static_cast<size_t>(taps.rows) * taps.segments * taps.steps * lanes_of(layout);
   return words * (layout == Layout::kPairs16 ? 8 : 4);
 }
@@ -102,6 +107,10 @@ void repeat_taps(const WeightSource& source, const Taps& taps, int8_t* weights) 
 }  // namespace
 
 void pack_block(const WeightSource& source, Layout layout, int first_out, int count, void* weights, int32_t* start) {
+  if (const Winograd* winograd = winograd_of(layout)) {
+    pack_winograd(source, *winograd, first_out, count, weights);
+    return;
+  }
   const Taps taps = taps_of(layout, source.side, source.channels, source.in_pixel);
   const Spans spans(source, taps);
   const int lanes = lanes_of(layout);

@@ -16,6 +16,8 @@ enum class Layout {
   kBytes16,  // int8 [block][run][step][16 lanes][4 channels]
   kPairs16,  // int16 [block][run][step][channels 0 and 2, then 1 and 3][16 lanes][2]
   kDots,     // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
+  kWinograd2x2,  // winograd.h
+  kWinograd1x2,
 };
 
 int lanes_of(Layout layout);
@@ -36,6 +38,7 @@ struct WeightSource {
   size_t packed_bytes = 0;
   int bits = 0;
   bool binary = false;    // 0 is -1, 1 is +1; else two's complement
+  bool ternary = false;   // never -2
   size_t out_stride = 0;  // codes from one output channel to the next
   size_t first = 0;       // code of tap (0, 0), channel 0 of output 0
   int side = 0;           // taps are side x side

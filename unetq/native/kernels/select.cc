@@ -1,5 +1,7 @@
 #include "select.h"
 
+#include "winograd.h"
+
 namespace unetq {
 
 const std::vector<Kernel>& kernels() {
@@ -22,14 +24,20 @@ const Kernel* find_kernel(const std::string& name) {
   return nullptr;
 }
 
-const Kernel* select_kernel(const Demand& demand, Isa isa) {
+bool can(const Kernel& kernel, const Demand& demand) {
+  if (kernel.op != demand.op || (kernel.side != 0 && kernel.side != demand.side)) return false;
+  if (demand.wbits + demand.abits > kernel.bits || demand.out_channels > kernel.max_out) return false;
+  const Winograd* winograd = winograd_of(kernel.layout);
+  return winograd == nullptr || winograd_allows(*winograd, *demand.source, demand.abits, demand.out_channels,
+                                                {demand.m, demand.b});
+}
+
+std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {
+  std::vector<const Kernel*> rows;
   for (const Kernel& kernel : kernels()) {
-    if (kernel.op != demand.op || kernel.isa > isa) continue;
-    if (kernel.side != 0 && kernel.side != demand.side) continue;
-    if (demand.wbits + demand.abits > kernel.bits || demand.out_channels > kernel.max_out) continue;
-    return &kernel;
+    if (kernel.isa <= isa && can(kernel, demand)) rows.push_back(&kernel);
   }
-  return nullptr;
+  return rows;
 }
 
 }  // namespace unetq

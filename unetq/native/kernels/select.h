@@ -31,9 +31,14 @@ struct Demand {
   int wbits = 0;
   int abits = 0;
   int out_channels = 0;
+  const WeightSource* source = nullptr;  // of a convolution
+  const float *m = nullptr, *b = nullptr;
 };
 
-// The first row that can do it with this ISA; null where none can (a 1-row table of scalar kernels always can).
-const Kernel* select_kernel(const Demand& demand, Isa isa);
+// Whether a row can do it, exactly.
+bool can(const Kernel& kernel, const Demand& demand);
+
+// The rows that can do it with this ISA in order of preference; the scalar kernels can do anything.
+std::vector<const Kernel*> candidates(const Demand& demand, Isa isa);
 
 }  // namespace unetq

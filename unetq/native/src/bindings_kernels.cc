@@ -188,8 +188,13 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   job.lo = set.lo;
   job.hi = set.hi;
   Pool pool(set.threads);
-  const size_t bytes =
-      conv_scratch_bytes(kernel, transposed ? 1 : side, job.in.channels, static_cast<int>(job.in.pixel), out);
+  const WeightSource source = weight_source(job, 0, 0);
+  if (!can(kernel, {kernel.op, side, set.wbits, set.abits, out, &source, m.data(), b.data()})) {
+    throw py::value_error("The kernel would not be exact with these numbers.");
+  }
+  const ConvScratch memory =
+      conv_scratch(kernel, transposed ? 1 : side, job.in.channels, static_cast<int>(job.in.pixel), out);
+  const size_t bytes = memory.bytes(set.threads);
   std::vector<uint8_t> scratch(bytes + 64, kInputGarbage);
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
   const double seconds = fastest(set.repeats, [&] { run_conv(kernel, job, aligned, &pool); });

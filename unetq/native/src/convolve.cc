@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../kernels/winograd.h"
+
 namespace unetq {
 
 namespace {
@@ -12,6 +14,10 @@ namespace {
 constexpr size_t kPanelBytes = size_t{512} * 1024;
 constexpr int kBlocksAtOnce = 4;  // kernels take up to 4 blocks in registers, so a panel has at least so many
 constexpr int kRowsPerTask = 4;
+// Winograd transforms the input anew for each panel: that has to be rare, and their weights are 16/9 as many.
+constexpr size_t kWinogradPanelBytes = size_t{2048} * 1024;
+constexpr int kTasksPerThread = 6;
+constexpr int kMinTiles = 24;  // a task, for each of which a panel's weights come from memory again
 
 size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -25,8 +31,9 @@ struct Panel {
     taps = taps_of(kernel.layout, side, in_channels, in_pixel);
     lanes = lanes_of(kernel.layout);
     block_bytes = unetq::block_bytes(kernel.layout, taps);
+    const size_t panel_bytes = winograd_of(kernel.layout) == nullptr ? kPanelBytes : kWinogradPanelBytes;
     const int all = (out_channels + lanes - 1) / lanes;
-    const int fit = static_cast<int>(std::min<size_t>(kPanelBytes / std::max<size_t>(1, block_bytes), 1 << 20));
+    const int fit = static_cast<int>(std::min<size_t>(panel_bytes / std::max<size_t>(1, block_bytes), 1 << 20));
     blocks = std::min(all, std::max(kBlocksAtOnce, fit / kBlocksAtOnce * kBlocksAtOnce));
   }
 
@@ -49,7 +56,9 @@ class Driver {
         scratch_(scratch),
         pool_(*pool),
         taps_side_(job.transposed ? 1 : job.side),
-        panel_(kernel, taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.out.channels) {}
+        panel_(kernel, taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.out.channels),
+        winograd_(winograd_of(kernel.layout)),
+        of_threads_(scratch + panel_.bytes()) {}
 
   void run() {
     const int step = job_.transposed ? 2 : 1;
@@ -73,25 +82,16 @@ class Driver {
   float* b() const { return reinterpret_cast<float*>(scratch_ + panel_.weights_bytes() + 2 * panel_.channel_bytes()); }
 
   void pack(const Part& part, int first, int count) {
-    WeightSource source;
-    source.packed = job_.packed;
-    source.packed_bytes = job_.packed_bytes;
-    source.bits = job_.wbits;
-    source.binary = job_.binary;
-    source.out_stride = static_cast<size_t>(job_.side) * job_.side * job_.in.channels;
-    source.first = static_cast<size_t>(part.dy * job_.side + part.dx) * job_.in.channels;
-    source.side = taps_side_;
-    source.channels = job_.in.channels;
-    source.in_pixel = static_cast<int>(job_.in.pixel);
-    source.in_zero = job_.in_zero;
+    WeightSource source = weight_source(job_, part.dy, part.dx);
     source.isa = kernel_.isa;
+    const float power = winograd_ == nullptr ? 1.0f : static_cast<float>(winograd_->power());
     const int lanes = panel_.lanes;
     pool_.parallel_for((count + lanes - 1) / lanes, [&](int block) {
       const int from = block * lanes, n = std::min(lanes, count - from);
       pack_block(source, kernel_.layout, first + from, n, scratch_ + block * panel_.block_bytes, start() + from);
       std::memset(m() + from, 0, lanes * sizeof(float));
       std::memset(b() + from, 0, lanes * sizeof(float));
-      std::memcpy(m() + from, job_.m + first + from, n * sizeof(float));
+      for (int i = 0; i < n; ++i) m()[from + i] = job_.m[first + from + i] / power;  // exact: winograd_allows
       std::memcpy(b() + from, job_.b + first + from, n * sizeof(float));
     });
   }
@@ -125,12 +125,23 @@ class Driver {
       all.logits_row = static_cast<ptrdiff_t>(step) * job_.out.width;
       all.logits_pixel = step;
     }
-    pool_.parallel_for((part.height + kRowsPerTask - 1) / kRowsPerTask, [&](int task) {
+    const size_t thread_bytes = winograd_ == nullptr ? 0 : winograd_scratch_bytes(*winograd_, job_.in.channels);
+    const int step_rows = winograd_ == nullptr ? kRowsPerTask : winograd_rows(part);
+    pool_.parallel_for((part.height + step_rows - 1) / step_rows, [&](int task, int thread) {
       ConvRows some = all;
-      some.y0 = task * kRowsPerTask;
-      some.y1 = std::min(part.height, some.y0 + kRowsPerTask);
+      some.scratch = of_threads_ + thread * thread_bytes;
+      some.y0 = task * step_rows;
+      some.y1 = std::min(part.height, some.y0 + step_rows);
       kernel_.conv(some);
     });
+  }
+
+  // Rows of a task: all where one thread works; else some tasks a thread, so that one that was held up is helped out.
+  int winograd_rows(const Part& part) const {
+    const int high = winograd_->y->outputs, wide = winograd_->x->outputs;
+    const int rows = (part.height + high - 1) / high, tiles = (part.width + wide - 1) / wide;
+    const int tasks = pool_.threads() == 1 ? 1 : pool_.threads() * kTasksPerThread;
+    return high * std::max((rows + tasks - 1) / tasks, std::min(rows, (kMinTiles + tiles - 1) / tiles));
   }
 
   const Kernel& kernel_;
@@ -139,12 +150,32 @@ class Driver {
   Pool& pool_;
   const int taps_side_;
   const Panel panel_;
+  const Winograd* const winograd_;  // null: a direct kernel
+  uint8_t* const of_threads_;
 };
 
 }  // namespace
 
-size_t conv_scratch_bytes(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
-  return Panel(kernel, side, in_channels, in_pixel, out_channels).bytes();
+WeightSource weight_source(const ConvJob& job, int dy, int dx) {
+  WeightSource source;
+  source.packed = job.packed;
+  source.packed_bytes = job.packed_bytes;
+  source.bits = job.wbits;
+  source.binary = job.binary;
+  source.ternary = job.ternary;
+  source.out_stride = static_cast<size_t>(job.side) * job.side * job.in.channels;
+  source.first = static_cast<size_t>(dy * job.side + dx) * job.in.channels;
+  source.side = job.transposed ? 1 : job.side;
+  source.channels = job.in.channels;
+  source.in_pixel = static_cast<int>(job.in.pixel);
+  source.in_zero = job.in_zero;
+  return source;
+}
+
+ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
+  const Winograd* winograd = winograd_of(kernel.layout);
+  return {Panel(kernel, side, in_channels, in_pixel, out_channels).bytes(),
+          winograd == nullptr ? 0 : winograd_scratch_bytes(*winograd, in_channels)};
 }
 
 void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool) {

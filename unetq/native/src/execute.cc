@@ -69,7 +69,7 @@ Status Session::prepare(int height, int width) {
   memory_.reset();
   arena_ = nullptr;
   // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
-  const size_t bytes = plan.arena_bytes + plan.scratch_bytes + 2 * kAlign;
+  const size_t bytes = plan.arena_bytes + plan.scratch_bytes + plan.thread_bytes * pool_->threads() + 2 * kAlign;
   memory_ = {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
   if (memory_ == nullptr) {
     return Status::fail("There are not the " + std::to_string(bytes >> 20) + " MiB of memory that an image of " +
@@ -142,6 +142,7 @@ void Session::convolve(size_t op, float* logits) {
   job.wbits = info.wbits;
   job.abits = in.bits;
   job.binary = info.weights == WeightKind::kBinary;
+  job.ternary = info.weights == WeightKind::kTernary;
   job.packed = info.packed;
   job.packed_bytes = info.packed_bytes;
   job.m = info.m;

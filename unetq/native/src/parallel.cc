@@ -22,7 +22,7 @@ inline void pause() {
 
 Pool::Pool(int threads) {
   try {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::system_error&) {
     // The system gives no more threads: work with those there are.
   }
@@ -38,11 +38,11 @@ Pool::~Pool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Pool::take() {
-  for (int i = next_.fetch_add(1); i < count_; i = next_.fetch_add(1)) call_(context_, i);
+void Pool::take(int thread) {
+  for (int i = next_.fetch_add(1); i < count_; i = next_.fetch_add(1)) call_(context_, i, thread);
 }
 
-void Pool::work() {
+void Pool::work(int thread) {
   uint64_t seen = 0;
   while (true) {
     for (int i = 0; i < kSpins && generation_.load() == seen; ++i) pause();
@@ -52,7 +52,7 @@ void Pool::work() {
     }
     seen = generation_.load();
     if (stop_) return;
-    take();
+    take(thread);
     if (busy_.fetch_sub(1) == 1) {
       const std::scoped_lock lock(mutex_);  // so that the caller is not between its look and its sleep
       done_.notify_one();
@@ -71,7 +71,7 @@ void Pool::run(int count, Call call, const void* context) {
     generation_.fetch_add(1);
   }
   wake_.notify_all();
-  take();
+  take(0);
   for (int i = 0; i < kSpins && busy_.load() != 0; ++i) pause();
   if (busy_.load() != 0) {
     std::unique_lock<std::mutex> lock(mutex_);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace unetq {
@@ -20,21 +21,34 @@ class Pool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls task(i) for every i of [0, count) and returns when all are done. One caller at a time; tasks must not throw.
+  // Calls task(i), or task(i, thread) with a number below threads(), for every i of [0, count) and returns when all are
+  // done. One caller at a time; tasks must not throw.
   template <typename Task>
   void parallel_for(int count, const Task& task) {
     if (count <= 1 || workers_.empty()) {
-      for (int i = 0; i < count; ++i) task(i);
+      for (int i = 0; i < count; ++i) invoke(task, i, 0);
     } else {
-      run(count, [](const void* context, int i) { (*static_cast<const Task*>(context))(i); }, &task);
+      run(
+          count, [](const void* context, int i, int thread) { invoke(*static_cast<const Task*>(context), i, thread); },
+          &task);
     }
   }
 
  private:
-  using Call = void (*)(const void*, int);
+  using Call = void (*)(const void*, int, int);
+
+  template <typename Task>
+  static void invoke(const Task& task, int i, int thread) {
+    if constexpr (std::is_invocable_v<Task, int, int>) {
+      task(i, thread);
+    } else {
+      task(i);
+    }
+  }
+
   void run(int count, Call call, const void* context);
-  void work();
-  void take();
+  void work(int thread);
+  void take(int thread);
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;

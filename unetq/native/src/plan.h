@@ -37,6 +37,7 @@ struct Plan {
   std::vector<Placement> tensors;
   std::vector<Step> steps;  // one an operation
   size_t arena_bytes = 0, scratch_bytes = 0;
+  size_t thread_bytes = 0;  // of scratch, for each thread
 };
 
 int level_size(int size, int level);  // ceil(size / 2^level)

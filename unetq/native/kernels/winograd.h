@@ -1,0 +1,96 @@
+// Exact integer Winograd convolutions of side 3: which numbers fit, and how weights are packed for the kernels.
+//
+//   out = A^T [(G g G^T) * (B^T d B)] A        F(m): m outputs along an axis from m + 2 inputs, m + 2 products, not 3 m
+//
+// V = B^T d B is integer already. The rows of G are multiplied until U = G g G^T is integer too, so that the output
+// transform yields `scale` times the direct sum. Everything is added modulo 2^32, where the odd part of the scale has
+// an inverse, and the power of two goes into m: float32(2^k acc) * (m / 2^k) is the same product. So the result is the
+// direct one, bit for bit, provided that each V fits a byte, each U and -U a signed byte, and 2^k acc an int32.
+#pragma once
+
+#include "pack.h"
+
+namespace unetq {
+
+// F(m, 3) along one axis; m = 1 is no transform at all: 3 taps, added up as positions of their own.
+struct Axis {
+  int outputs, positions;
+  int scale;  // of the output transform that these integers need
+  int g[6][3], b[6][6];
+};
+
+constexpr Axis kAxis1 = {1, 3, 1, {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
+constexpr Axis kAxis2 = {2,
+                         4,
+                         2,
+                         {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}},
+                         {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}}};
+// Points 0, 1, -1, 2 and infinity; outputs x 6 are [3 -3 -1 1 0; 0 -3 1 2 0; 0 -3 -1 4 6].
+constexpr Axis kAxis3 = {3,
+                         5,
+                         6,
+                         {{1, 0, 0}, {1, 1, 1}, {1, -1, 1}, {1, 2, 4}, {0, 0, 1}},
+                         {{2, -1, -2, 1, 0}, {0, -2, -1, 1, 0}, {0, 2, -3, 1, 0}, {0, -1, 0, 1, 0}, {0, 2, -1, -2, 1}}};
+// Points 0, 1, -1, 2, -2 and infinity; outputs x 24 are [6 4 4 1 1 0; 0 4 -4 2 -2 0; 0 4 4 4 4 0; 0 4 -4 8 -8 24].
+constexpr Axis kAxis4 = {4,
+                         6,
+                         24,
+                         {{1, 0, 0}, {1, 1, 1}, {1, -1, 1}, {1, 2, 4}, {1, -2, 4}, {0, 0, 1}},
+                         {{4, 0, -5, 0, 1, 0},
+                          {0, 4, 4, -1, -1, 0},
+                          {0, -4, 4, 1, -1, 0},
+                          {0, -2, -1, 2, 1, 0},
+                          {0, 2, -1, -2, 1, 0},
+                          {0, 4, 0, -5, 0, 1}}};
+
+// A pair of positions whose products run side by side, in the order of a kernel; q < 0: none.
+struct Pair {
+  int p, q;
+  bool negate_q;  // q's weights are stored with the other sign, so that the kernel may add
+};
+
+struct Winograd {
+  Layout layout;
+  const Axis *y, *x;
+  int pairs;
+  Pair order[16];
+  // With a butterfly, pairs come in twos (1, 2), (0, -3): sums A and B of the first become A + B and A - B, which go on
+  // adding the second. Pairs before `fold` are of the first kind, as many others follow, and so on; 0: no butterfly.
+  int fold;
+  int power() const;  // the power of two within the scale
+};
+
+const Winograd* winograd_of(Layout layout);  // null: a direct layout
+
+// What is added to V of position (i, j) to make it an unsigned byte: nothing where no coefficient is negative.
+int winograd_offset(const Winograd& winograd, int i, int j);
+
+enum class Fit {
+  kNever,
+  kChecked,  // if the |U| of these weights allow it (winograd_allows)
+  kAlways
+};
+
+// Derives from the transforms alone whether activations of `abits` and weights up to `largest` in magnitude fit.
+Fit winograd_fit(const Winograd& winograd, int largest, int abits);
+
+// The largest weight in magnitude that a source can hold.
+int largest_weight(const WeightSource& source);
+
+struct Scales {
+  const float *m, *b;  // [outputs]
+};
+
+// Whether these weights and scales are exact: |U| <= 127, and neither int32 nor the normal floats are left.
+bool winograd_allows(const Winograd& winograd, const WeightSource& source, int abits, int outputs, Scales scales);
+
+// Block: [pair][start of p, then of q: 16 int32 each][step][p: 16 lanes x 4 channels, q: the same].
+size_t winograd_block_bytes(const Winograd& winograd, int channels);
+void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
+
+// Tiles whose V a kernel keeps at once, in the second-level cache, and bytes of a channel run of a pixel in it.
+int winograd_block_tiles(const Winograd& winograd, int channels);
+int winograd_chunk(int channels);
+size_t winograd_scratch_bytes(const Winograd& winograd, int channels);  // of each thread
+
+}  // namespace unetq

@@ -1,0 +1,395 @@
+// Winograd F(2x2, 3x3), and F(2, 3) along rows, for AVX-512 VNNI (winograd.h has the formula). Two passes over a block
+// of tiles that stays in the second-level cache:
+//
+//   V[chunk of channels][position][tile][bytes] = B^T d B + 128, in unsigned bytes
+//   a row i of positions, T tiles x G vectors of 16 outputs in 2 T G accumulators:
+//     A = sum V[i1] U[i1]   B = sum V[i2] U[i2]   x = A + B + sum V[i0] U[i0]   y = A - B - sum V[i3] U[i3]
+//   rows in the order 1, 2, 0, 3: x and y of row 1 wait in memory, row 2 turns them into r1 + r2 and r1 - r2, row 0
+//   completes the upper outputs r0 + r1 + r2, row 3 the lower ones r1 - r2 - r3. 6 vectors stored a tile, not 16.
+#include "finish_avx512.h"
+#include "winograd.h"
+
+namespace unetq {
+
+namespace {
+
+struct Place {
+  int y, x;
+};
+
+struct Block {
+  const ConvRows& job;
+  const uint8_t* v;
+  ptrdiff_t position, chunk;  // bytes from one to the next
+  uint8_t* sums;              // [tile][upper, lower][x, y][G][16] int32
+  const Place* places;
+  size_t weights;  // bytes of 16 outputs
+  int tiles;
+  bool plain;  // unsigned codes: packing with saturation clamps from below
+};
+
+// 16 outputs of 4 pixels to 64 bytes in their order. Nothing leaves int32 (winograd_allows), so the upper clamp can
+// wait until there are bytes.
+inline __m512i pack_bytes(__m512i a, __m512i b, __m512i c, __m512i d, __m512i hi) {
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_min_epu8(_mm512_permutexvar_epi32(order, bytes), hi);
+}
+
+inline __m512i code_of(__m512i acc, __m512 m, __m512 b) { return _mm512_cvtps_epi32(scaled(acc, m, b)); }
+
+// Codes of any kind, logits, outputs that do not fill their vectors.
+template <int T, int G>
+__attribute__((noinline)) void finish_any(const Block& block, const __m512i* acc, int first, int channel, int below) {
+  const ConvRows& job = block.job;
+  for (int t = 0; t < T && first + t < block.tiles; ++t, acc += 4 * G) {
+    const Place place = block.places[first + t];
+    const int y = place.y + below, pixels = job.width - place.x < 2 ? 1 : 2;
+    if (y >= job.y1) continue;
+    if (job.out == nullptr) {
+      finish_logits(job, acc, G, channel, y, place.x, pixels);
+    } else {
+      finish_codes(job, acc, G, channel, y, place.x, pixels);
+    }
+  }
+}
+
+// Outputs (x, x + 1) of T tiles, in the upper or lower row of the tiles. Through memory: the accumulators fill the
+// registers, and the loads are part of the conversions.
+template <int T, int G>
+__attribute__((noinline)) void finish(const Block& block, int first, int channel, int below) {
+  const ConvRows& job = block.job;
+  const auto* acc = reinterpret_cast<const __m512i*>(block.sums) + (first * 4 + 2 * below) * G;
+  if (!block.plain || job.channels - channel < 16 * G) {
+    finish_any<T, G>(block, acc, first, channel, below);
+    return;
+  }
+  __m512 m[G], b[G];
+#pragma GCC unroll 2
+  for (int g = 0; g < G; ++g) {
+    m[g] = _mm512_loadu_ps(job.m + channel + 16 * g);
+    b[g] = _mm512_loadu_ps(job.b + channel + 16 * g);
+  }
+  const __m512i hi = _mm512_set1_epi8(static_cast<char>(static_cast<int>(job.hi)));
+  const Place* place = block.places + first;
+  const ptrdiff_t pixel = job.out_pixel;
+  uint8_t* base = job.out + channel + below * job.out_row;
+  constexpr int kAtOnce = 2 / G;  // tiles that fill a vector of bytes
+  for (int t = 0; t < T; t += kAtOnce, acc += 8) {
+    __m512i code[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      const int at = G == 2 ? k : k / 2 * 4 + k % 2;
+      code[k] = _mm512_cvtps_epi32(scaled(_mm512_load_si512(acc + at), m[k % G], b[k % G]));
+    }
+    const __m512i bytes = pack_bytes(code[0], code[1], code[2], code[3], hi);
+#pragma GCC unroll 2
+    for (int k = 0; k < kAtOnce; ++k) {
+      if (first + t + k >= block.tiles || place[t + k].y + below >= job.y1) continue;
+      uint8_t* out = base + place[t + k].y * job.out_row + place[t + k].x * pixel;
+      const bool two = place[t + k].x + 1 < job.width;
+      if constexpr (G == 2) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_castsi512_si256(bytes));
+        if (two) _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + pixel), _mm512_extracti64x4_epi64(bytes, 1));
+      } else {
+        const __m256i half = k == 0 ? _mm512_castsi512_si256(bytes) : _mm512_extracti64x4_epi64(bytes, 1);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(half));
+        if (two) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + pixel), _mm256_extracti128_si256(half, 1));
+      }
+    }
+  }
+}
+
+using Four [[gnu::may_alias]] = int32_t;  // 4 channels
+
+// 4 channels of a tile with the weights of G vectors of outputs. In assembly, because gcc 12 otherwise renames
+// accumulators from one step to the next, and so keeps them in memory.
+template <int G>
+inline void multiply(const uint8_t* from, const __m512i (&w)[G], __m512i (&acc)[G]) {
+  __m512i bytes;
+  const Four& four = *reinterpret_cast<const Four*>(from);
+  if constexpr (G == 2) {
+    __asm__(
+        "vpbroadcastd %3, %2\n\t"
+        "vpdpbusd %4, %2, %0\n\t"
+        "vpdpbusd %5, %2, %1"
+        : "+v"(acc[0]), "+v"(acc[1]), "=&v"(bytes)
+        : "m"(four), "v"(w[0]), "v"(w[1]));
+  } else {
+    __asm__(
+        "vpbroadcastd %2, %1\n\t"
+        "vpdpbusd %3, %1, %0"
+        : "+v"(acc[0]), "=&v"(bytes)
+        : "m"(four), "v"(w[0]));
+  }
+}
+
+// The sums of one pair of positions over all channels, added to a and b. C: bytes of a tile in a chunk.
+template <int T, int G, int C>
+inline const uint8_t* multiply(const Block& block, const uint8_t* p, const uint8_t* q, const uint8_t* w,
+                               __m512i (&a)[T][G], __m512i (&b)[T][G]) {
+  w += 128;
+  const size_t next = block.weights;
+  const ptrdiff_t to_q = q - p;
+  int left = block.job.steps;
+  do {
+    const uint8_t* from = p;
+    const uint8_t* end = p + 4 * (left < C / 4 ? left : C / 4);
+    do {
+      __m512i wp[G], wq[G];
+#pragma GCC unroll 2
+      for (int g = 0; g < G; ++g) {
+        wp[g] = _mm512_loadu_si512(w + g * next);
+        wq[g] = _mm512_loadu_si512(w + g * next + 64);
+      }
+#pragma GCC unroll 12
+      for (int t = 0; t < T; ++t) multiply<G>(from + t * C, wp, a[t]);
+#pragma GCC unroll 12
+      for (int t = 0; t < T; ++t) multiply<G>(from + to_q + t * C, wq, b[t]);
+      from += 4;
+      w += 128;
+    } while (from != end);
+    left -= C / 4;
+    p += block.chunk;
+  } while (left > 0);
+  return w;
+}
+
+enum class Row { k1, k2, k0, k3, kOnly };
+
+// One row of positions of one group of tiles; rows of taps that are not transformed (kOnly) add up. gcc 12 keeps the
+// accumulators in registers only in a small function of its own.
+template <int T, int G, int C, Row R>
+__attribute__((noinline)) const uint8_t* row(const Block& block, const uint8_t* w, int first) {
+  constexpr int kRow = R == Row::k1 ? 1 : R == Row::k2 ? 2 : R == Row::k3 ? 3 : 0;
+  constexpr int kTaps = R == Row::kOnly ? 3 : 1;
+  __m512i a[T][G], b[T][G];
+#pragma GCC unroll 2
+  for (int g = 0; g < G; ++g) {
+    const __m512i start_a = _mm512_loadu_si512(w + g * block.weights);
+    const __m512i start_b = _mm512_loadu_si512(w + g * block.weights + 64);
+#pragma GCC unroll 12
+    for (int t = 0; t < T; ++t) {
+      a[t][g] = start_a;
+      b[t][g] = start_b;
+    }
+  }
+  const uint8_t* v = block.v + 4 * kRow * block.position + first * C;
+  for (int i = 0; i < kTaps; ++i, v += 4 * block.position) {
+    w = multiply<T, G, C>(block, v + block.position, v + 2 * block.position, w, a, b);
+  }
+#pragma GCC unroll 12
+  for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) {
+      const __m512i sum = _mm512_add_epi32(a[t][g], b[t][g]);
+      b[t][g] = _mm512_sub_epi32(a[t][g], b[t][g]);
+      a[t][g] = sum;
+    }
+  }
+  v = block.v + 4 * kRow * block.position + first * C;
+  for (int i = 0; i < kTaps; ++i, v += 4 * block.position) {
+    w = multiply<T, G, C>(block, v, v + 3 * block.position, w, a, b);
+  }
+  uint8_t* sums = block.sums + static_cast<size_t>(first) * (4 * G * 64);
+  constexpr int kPlane = G * 64;
+#pragma GCC unroll 12
+  for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) {
+      uint8_t* at = sums + (4 * t * G + g) * 64;
+      if constexpr (R == Row::k1 || R == Row::kOnly) {
+        _mm512_store_si512(at, a[t][g]);
+        _mm512_store_si512(at + kPlane, b[t][g]);
+      } else if constexpr (R == Row::k2) {
+        const __m512i x = _mm512_load_si512(at), y = _mm512_load_si512(at + kPlane);
+        _mm512_store_si512(at, _mm512_add_epi32(x, a[t][g]));
+        _mm512_store_si512(at + kPlane, _mm512_add_epi32(y, b[t][g]));
+        _mm512_store_si512(at + 2 * kPlane, _mm512_sub_epi32(x, a[t][g]));
+        _mm512_store_si512(at + 3 * kPlane, _mm512_sub_epi32(y, b[t][g]));
+      } else if constexpr (R == Row::k0) {
+        _mm512_store_si512(at, _mm512_add_epi32(_mm512_load_si512(at), a[t][g]));
+        _mm512_store_si512(at + kPlane, _mm512_add_epi32(_mm512_load_si512(at + kPlane), b[t][g]));
+      } else {
+        _mm512_store_si512(at + 2 * kPlane, _mm512_sub_epi32(_mm512_load_si512(at + 2 * kPlane), a[t][g]));
+        _mm512_store_si512(at + 3 * kPlane, _mm512_sub_epi32(_mm512_load_si512(at + 3 * kPlane), b[t][g]));
+      }
+    }
+  }
+  return w;
+}
+
+template <int T, int G, int C, Row R>
+const uint8_t* rows(const Block& block, const uint8_t* w, int channel) {
+  const uint8_t* next = w;
+  for (int first = 0; first < block.tiles; first += T) {
+    next = row<T, G, C, R>(block, w, first);
+    if constexpr (R == Row::k0 || R == Row::kOnly) finish<T, G>(block, first, channel, 0);
+    if constexpr (R == Row::k3) finish<T, G>(block, first, channel, 1);
+  }
+  return next;
+}
+
+template <int T, int G, int C, bool Two>
+void outputs(const Block& block, int channel) {
+  const uint8_t* w = static_cast<const uint8_t*>(block.job.weights) + channel / 16 * block.weights;
+  if constexpr (Two) {
+    w = rows<T, G, C, Row::k1>(block, w, channel);
+    w = rows<T, G, C, Row::k2>(block, w, channel);
+    w = rows<T, G, C, Row::k0>(block, w, channel);
+    rows<T, G, C, Row::k3>(block, w, channel);
+  } else {
+    rows<T, G, C, Row::kOnly>(block, w, channel);
+  }
+}
+
+// ---- the input's transform
+
+template <int C>
+struct Bytes;
+template <>
+struct Bytes<64> {
+  using Type = __m512i;
+  static inline Type load(const uint8_t* from) { return _mm512_loadu_si512(from); }
+  static inline void store(uint8_t* to, Type v) { _mm512_storeu_si512(to, v); }
+  static inline Type add(Type a, Type b) { return _mm512_add_epi8(a, b); }
+  static inline Type sub(Type a, Type b) { return _mm512_sub_epi8(a, b); }
+  static inline Type flip(Type a) { return _mm512_xor_si512(a, _mm512_set1_epi8(-128)); }
+};
+template <>
+struct Bytes<32> {
+  using Type = __m256i;
+  static inline Type load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+  static inline void store(uint8_t* to, Type v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), v); }
+  static inline Type add(Type a, Type b) { return _mm256_add_epi8(a, b); }
+  static inline Type sub(Type a, Type b) { return _mm256_sub_epi8(a, b); }
+  static inline Type flip(Type a) { return _mm256_xor_si256(a, _mm256_set1_epi8(-128)); }
+};
+template <>
+struct Bytes<16> {
+  using Type = __m128i;
+  static inline Type load(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
+  static inline void store(uint8_t* to, Type v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), v); }
+  static inline Type add(Type a, Type b) { return _mm_add_epi8(a, b); }
+  static inline Type sub(Type a, Type b) { return _mm_sub_epi8(a, b); }
+  static inline Type flip(Type a) { return _mm_xor_si128(a, _mm_set1_epi8(-128)); }
+};
+
+// Down a column of 4 (or 3) rows of pixels.
+template <int C, bool Two>
+inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::Type* to) {
+  using B = Bytes<C>;
+  const auto d0 = B::load(rows[0] + at), d1 = B::load(rows[1] + at), d2 = B::load(rows[2] + at);
+  if constexpr (Two) {
+    const auto d3 = B::load(rows[3] + at);
+    to[0] = B::sub(d0, d2);
+    to[1] = B::add(d1, d2);
+    to[2] = B::sub(d2, d1);
+    to[3] = B::sub(d1, d3);
+  } else {
+    to[0] = d0;
+    to[1] = d1;
+    to[2] = d2;
+  }
+}
+
+// `count` tiles side by side. Differences are taken modulo 256 and get their 128 by flipping the upper bit: of e and o,
+// the even and the odd column, each position takes part of one that is flipped and one that is not.
+template <int C, bool Two>
+__attribute__((noinline)) void transform(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
+                                         ptrdiff_t position) {
+  using B = Bytes<C>;
+  constexpr int kRows = Two ? 4 : 3;
+  typename B::Type e[kRows], o[kRows];
+  column<C, Two>(rows, 0, e);
+  column<C, Two>(rows, pixel, o);
+  for (int t = 0; t < count; ++t, v += C) {
+    typename B::Type e1[kRows], o1[kRows];
+    const ptrdiff_t at = (2 * t + 2) * pixel;
+    column<C, Two>(rows, at, e1);
+    column<C, Two>(rows, at + pixel, o1);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      const auto flipped = B::flip(o[i]);
+      const bool sum = !Two || i == 1;  // no coefficient of position (i, 1) is negative
+      uint8_t* to = v + 4 * i * position;
+      B::store(to, B::sub(B::flip(e[i]), e1[i]));
+      B::store(to + position, B::add(sum ? o[i] : flipped, e1[i]));
+      B::store(to + 2 * position, B::sub(e1[i], flipped));
+      B::store(to + 3 * position, B::sub(flipped, o1[i]));
+      e[i] = e1[i];
+      o[i] = o1[i];
+    }
+  }
+}
+
+// V of the block's tiles, a run of neighbours at a time.
+template <int C, bool Two>
+void transform_block(const Block& block, uint8_t* v) {
+  const ConvRows& job = block.job;
+  for (int first = 0; first < block.tiles;) {
+    const Place place = block.places[first];
+    int count = 1;
+    while (first + count < block.tiles && block.places[first + count].y == place.y) ++count;
+    const uint8_t* rows[4];
+    for (int r = 0; r < 4; ++r) {
+      // Row y1 + 1 need not exist: only the outputs of row y1, which nobody wants, depend on it.
+      const int y = place.y + r < job.y1 + 2 ? place.y + r : job.y1 + 1;
+      rows[r] = job.in + y * job.in_row + place.x * job.in_pixel;
+    }
+    uint8_t* to = v + first * C;
+    for (int left = job.steps; left > 0; left -= C / 4, to += block.chunk) {
+      transform<C, Two>(rows, job.in_pixel, count, to, block.position);
+      for (const uint8_t*& from : rows) from += C;
+    }
+    first += count;
+  }
+}
+
+template <int C, bool Two>
+void convolve(const ConvRows& job) {
+  const Winograd& winograd = *winograd_of(Two ? Layout::kWinograd2x2 : Layout::kWinograd1x2);
+  constexpr int kPositions = Two ? 16 : 12, kTall = Two ? 2 : 1;
+  const int channels = 4 * job.steps, most = winograd_block_tiles(winograd, channels);
+  const int wide = (job.width + 1) / 2, tiles = (job.y1 - job.y0 + kTall - 1) / kTall * wide;
+  const int blocks = (tiles + most - 1) / most, size = (tiles + 12 * blocks - 1) / (12 * blocks) * 12;
+  // One tile more between positions than there are: sets of the first-level cache are taken in turn.
+  Block block = {job, job.scratch, static_cast<ptrdiff_t>(most + 1) * C, 0, nullptr, nullptr, 0, 0, false};
+  block.chunk = kPositions * block.position;
+  uint8_t* rest = job.scratch + ((channels + C - 1) / C * block.chunk + 1024) / 64 * 64;
+  block.sums = rest;
+  auto* places = reinterpret_cast<Place*>(rest + static_cast<size_t>(most) * 4 * 2 * 64);
+  block.places = places;
+  block.weights = winograd_block_bytes(winograd, channels);
+  block.plain = job.out != nullptr && job.lo == 0.0f && job.zero == 0;
+  for (int first = 0; first < tiles; first += size) {
+    block.tiles = tiles - first < size ? tiles - first : size;
+    for (int t = 0; t < block.tiles; ++t) {
+      places[t] = {job.y0 + (first + t) / wide * kTall, (first + t) % wide * 2};
+    }
+    transform_block<C, Two>(block, job.scratch);
+    int channel = 0;
+    for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C, Two>(block, channel);
+    if (channel < job.channels) outputs<12, 1, C, Two>(block, channel);
+  }
+}
+
+template <bool Two>
+void any_channels(const ConvRows& job) {
+  const int chunk = winograd_chunk(4 * job.steps);
+  if (chunk == 16) {
+    convolve<16, Two>(job);
+  } else if (chunk == 32) {
+    convolve<32, Two>(job);
+  } else {
+    convolve<64, Two>(job);
+  }
+}
+
+}  // namespace
+
+void winograd2x2_avx512vnni(const ConvRows& job) { any_channels<true>(job); }
+
+void winograd1x2_avx512vnni(const ConvRows& job) { any_channels<false>(job); }
+
+}  // namespace unetq
