@@ -107,18 +107,24 @@ const Winograd* winograd_of(Layout layout) {
 
 int winograd_offset(const Winograd& winograd, int i, int j) { return range_of(winograd, i, j).low < 0 ? 128 : 0; }
 
+int winograd_gain(const Winograd& winograd) {
+  int u = 0;
+  for (const auto& row : winograd.y->g) {
+    for (const auto& other : winograd.x->g) u = std::max(u, l1_of(row) * l1_of(other));
+  }
+  return u;
+}
+
 Fit winograd_fit(const Winograd& winograd, int largest, int abits) {
   const int most = (1 << abits) - 1;  // bytes are codes + zero: 0 to this
-  int u = 0;
   for (int i = 0; i < winograd.y->positions; ++i) {
     for (int j = 0; j < winograd.x->positions; ++j) {
       const Range range = range_of(winograd, i, j);
       const int offset = winograd_offset(winograd, i, j);
       if (range.low * most + offset < 0 || range.high * most + offset > 255) return Fit::kNever;
-      u = std::max(u, l1_of(winograd.y->g[i]) * l1_of(winograd.x->g[j]) * largest);
     }
   }
-  return u <= 127 ? Fit::kAlways : Fit::kChecked;
+  return winograd_gain(winograd) * largest <= 127 ? Fit::kAlways : Fit::kChecked;
 }
 
 int largest_weight(const WeightSource& source) { return source.binary || source.ternary ? 1 : 1 << (source.bits - 1); }

@@ -71,6 +71,9 @@ enum class Fit {
   kAlways
 };
 
+// The largest |U| of weights in [-1, 1].
+int winograd_gain(const Winograd& winograd);
+
 // Derives from the transforms alone whether activations of `abits` and weights up to `largest` in magnitude fit.
 Fit winograd_fit(const Winograd& winograd, int largest, int abits);
 

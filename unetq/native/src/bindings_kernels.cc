@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../kernels/select.h"
+#include "../kernels/winograd.h"
 #include "bindings.h"
 #include "convolve.h"
 #include "cpu.h"
@@ -263,6 +264,23 @@ py::tuple run_kernel(const std::string& name, const py::array& values, const Wei
   return py::make_tuple(outcome.result, outcome.seconds);
 }
 
+// Pairs (wbits, abits) that a row takes whatever the weights, and those that it takes if their |U| allow it, with the
+// largest |U| of weights in [-1, 1].
+void add_fits(const Kernel& kernel, py::dict* row) {
+  const Winograd* winograd = winograd_of(kernel.layout);
+  py::list always, checked;
+  for (int wbits = 1; wbits <= 8; ++wbits) {
+    for (int abits = 1; abits <= 8 && wbits + abits <= kernel.bits; ++abits) {
+      const int largest = wbits == 1 ? 1 : 1 << (wbits - 1);
+      const Fit fit = winograd == nullptr ? Fit::kAlways : winograd_fit(*winograd, largest, abits);
+      if (fit != Fit::kNever) (fit == Fit::kAlways ? always : checked).append(py::make_tuple(wbits, abits));
+    }
+  }
+  (*row)["always"] = always;
+  (*row)["checked"] = checked;
+  (*row)["gain"] = winograd == nullptr ? 0 : winograd_gain(*winograd);
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& module) {
@@ -276,6 +294,7 @@ void bind_kernels(py::module_& module) {
       row["kernel"] = kernel.side;
       row["max_bits"] = kernel.bits;
       row["max_out"] = kernel.max_out;
+      add_fits(kernel, &row);
       rows.append(row);
     }
     return rows;
