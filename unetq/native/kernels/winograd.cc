@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "winograd_weights.h"
+
 namespace unetq {
 
 namespace {
@@ -47,49 +49,7 @@ Range range_of(const Winograd& winograd, int i, int j) {
   return range;
 }
 
-int sum_of(const int (&row)[6]) { return row[0] + row[1] + row[2] + row[3] + row[4] + row[5]; }
-
 int l1_of(const int (&row)[3]) { return std::abs(row[0]) + std::abs(row[1]) + std::abs(row[2]); }
-
-constexpr int kRun = 64;  // channels transformed at once
-
-// U of `kRun` channels of one output, [position][channel].
-class Transform {
- public:
-  explicit Transform(const Winograd& winograd) : winograd_(winograd) {}
-
-  void operator()(const WeightSource& source, int out, int channel) {
-    int8_t taps[9][kRun];
-    const int n = std::min(kRun, source.channels - channel);
-    for (int tap = 0; tap < 9; ++tap) {
-      std::memset(taps[tap], 0, kRun);
-      const size_t first = source.first + out * source.out_stride + static_cast<size_t>(tap) * source.channels + channel;
-      unpack_codes(source, first, n, taps[tap]);
-    }
-    int16_t half[6][3][kRun];
-    for (int i = 0; i < winograd_.y->positions; ++i) {
-      for (int s = 0; s < 3; ++s) weigh(winograd_.y->g[i], taps[s], taps[3 + s], taps[6 + s], half[i][s]);
-    }
-    for (int i = 0; i < winograd_.y->positions; ++i) {
-      for (int j = 0; j < winograd_.x->positions; ++j) {
-        weigh(winograd_.x->g[j], half[i][0], half[i][1], half[i][2], u[i * winograd_.x->positions + j]);
-      }
-    }
-  }
-
-  int16_t u[30][kRun];
-
- private:
-  template <typename T>
-  static void weigh(const int (&g)[3], const T* a, const T* b, const T* c, int16_t* to) {
-    const int16_t g0 = static_cast<int16_t>(g[0]), g1 = static_cast<int16_t>(g[1]), g2 = static_cast<int16_t>(g[2]);
-    for (int k = 0; k < kRun; ++k) to[k] = static_cast<int16_t>(g0 * a[k] + g1 * b[k] + g2 * c[k]);
-  }
-
-  const Winograd& winograd_;
-};
-
-size_t pair_bytes(int channels) { return 128 + static_cast<size_t>((channels + 3) / 4) * 128; }
 
 }  // namespace
 
@@ -141,14 +101,16 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
     if (most * m + b >= 2147000000.0) return false;  // kernels convert before they clamp
   }
   if (fit == Fit::kAlways) return true;
-  Transform transform(winograd);
   const int positions = winograd.y->positions * winograd.x->positions;
+  int16_t u[30][kRun];
   for (int o = 0; o < outputs; ++o) {
     for (int channel = 0; channel < source.channels; channel += kRun) {
-      transform(source, o, channel);
+      int8_t taps[9][kRun];
+      load_taps(source, o, channel, taps);
+      transform_taps(winograd, taps, u);
       int16_t low = 0, high = 0;
       for (int k = 0; k < positions * kRun; ++k) {
-        const int16_t value = transform.u[k / kRun][k % kRun];
+        const int16_t value = u[k / kRun][k % kRun];
         low = std::min(low, value);
         high = std::max(high, value);
       }
@@ -158,65 +120,16 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
   return true;
 }
 
-size_t winograd_block_bytes(const Winograd& winograd, int channels) { return winograd.pairs * pair_bytes(channels); }
+size_t winograd_block_bytes(const Winograd& winograd, int channels) { return static_cast<size_t>(winograd.pairs) * winograd_pair_bytes(channels); }
 
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
-  auto* block = static_cast<uint8_t*>(weights);
-  std::memset(block, 0, winograd_block_bytes(winograd, source.channels));
-  const int wide = winograd.x->positions;
-  const size_t bytes = pair_bytes(source.channels);
-  Transform transform(winograd);
-  for (int lane = 0; lane < count; ++lane) {
-    int32_t sums[16][2] = {};  // [pair][p or q] of the numbers as they are stored
-    for (int channel = 0; channel < source.channels; channel += kRun) {
-      transform(source, first_out + lane, channel);
-      const int steps = (std::min(kRun, source.channels - channel) + 3) / 4;
-      for (int pair = 0; pair < 2 * winograd.pairs; ++pair) {
-        const Pair& order = winograd.order[pair / 2];
-        const int position = pair % 2 == 0 ? order.p : order.q;
-        if (position < 0) continue;
-        const int16_t sign = pair % 2 == 1 && order.negate_q ? -1 : 1;
-        int8_t bytes4[kRun];
-        int32_t sum = 0;
-        for (int k = 0; k < kRun; ++k) {
-          bytes4[k] = static_cast<int8_t>(sign * transform.u[position][k]);
-          sum += bytes4[k];
-        }
-        sums[pair / 2][pair % 2] += sum;
-        uint8_t* to = block + pair / 2 * bytes + 128 + channel * 32 + pair % 2 * 64 + lane * 4;
-        for (int step = 0; step < steps; ++step) std::memcpy(to + step * 128, bytes4 + 4 * step, 4);
-      }
-    }
-    // An accumulator starts at what takes the offsets, and the zero of the input's codes, out again.
-    uint32_t starts[16][2] = {};
-    for (int pair = 0; pair < 2 * winograd.pairs; ++pair) {
-      const int position = pair % 2 == 0 ? winograd.order[pair / 2].p : winograd.order[pair / 2].q;
-      if (position < 0) continue;
-      const int i = position / wide, j = position % wide;
-      const int zero = source.in_zero * sum_of(winograd.y->b[i]) * sum_of(winograd.x->b[j]);
-      starts[pair / 2][pair % 2] =
-          0u - static_cast<uint32_t>(winograd_offset(winograd, i, j) + zero) * static_cast<uint32_t>(sums[pair / 2][pair % 2]);
-    }
-    if (winograd.fold != 0) {
-      // A + B must get p's start, A - B that of q, and only the first pair has starts. Offsets of 128 make them even.
-      for (int group = 0; group < winograd.pairs; group += 2 * winograd.fold) {
-        uint32_t a = 0, b = 0, p = 0, q = 0;
-        for (int k = 0; k < winograd.fold; ++k) {
-          a += starts[group + k][0];
-          b += starts[group + k][1];
-          p += starts[group + winograd.fold + k][0];
-          q += starts[group + winograd.fold + k][1];
-        }
-        const int32_t sum = static_cast<int32_t>(p + q), difference = static_cast<int32_t>(p - q);
-        starts[group][0] = a + static_cast<uint32_t>(sum / 2);
-        starts[group][1] = b + static_cast<uint32_t>(difference / 2);
-      }
-    }
-    for (int pair = 0; pair < winograd.pairs; ++pair) {
-      std::memcpy(block + pair * bytes + lane * 4, &starts[pair][0], 4);
-      std::memcpy(block + pair * bytes + 64 + lane * 4, &starts[pair][1], 4);
-    }
+#ifdef UNETQ_X86
+  if (source.isa >= Isa::kAvx512Vnni) {
+    pack_winograd_avx512(source, winograd, first_out, count, weights);
+    return;
   }
+#endif
+  pack_winograd_any(source, winograd, first_out, count, weights);
 }
 
 int winograd_chunk(int channels) { return channels <= 16 ? 16 : channels <= 32 ? 32 : 64; }

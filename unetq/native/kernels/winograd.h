@@ -89,7 +89,11 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
 
 // Block: [pair][start of p, then of q: 16 int32 each][step][p: 16 lanes x 4 channels, q: the same].
 size_t winograd_block_bytes(const Winograd& winograd, int channels);
+static inline size_t winograd_pair_bytes(int channels) { return 128 + static_cast<size_t>((channels + 3) / 4) * 128; }
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
+void pack_winograd_any(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
+void pack_winograd_avx512(const WeightSource& source, const Winograd& winograd, int first_out, int count,
+                          void* weights);
 
 // Tiles whose V a kernel keeps at once, in the second-level cache, and bytes of a channel run of a pixel in it.
 int winograd_block_tiles(const Winograd& winograd, int channels);

@@ -364,8 +364,11 @@ void convolve(const ConvRows& job) {
   block.plain = job.out != nullptr && job.lo == 0.0f && job.zero == 0;
   for (int first = 0; first < tiles; first += size) {
     block.tiles = tiles - first < size ? tiles - first : size;
+    Place place = {job.y0 + first / wide * kTall, first % wide * 2};
     for (int t = 0; t < block.tiles; ++t) {
-      places[t] = {job.y0 + (first + t) / wide * kTall, (first + t) % wide * 2};
+      places[t] = place;
+      place.x += 2;
+      if (place.x >= job.width) place = {place.y + kTall, 0};
     }
     transform_block<C, Two>(block, job.scratch);
     int channel = 0;

@@ -15,7 +15,7 @@ constexpr size_t kPanelBytes = size_t{512} * 1024;
 constexpr int kBlocksAtOnce = 4;  // kernels take up to 4 blocks in registers, so a panel has at least so many
 constexpr int kRowsPerTask = 4;
 // Winograd transforms the input anew for each panel: that has to be rare, and their weights are 16/9 as many.
-constexpr size_t kWinogradPanelBytes = size_t{2048} * 1024;
+constexpr size_t kWinogradPanelBytes = size_t{4096} * 1024;
 constexpr int kTasksPerThread = 6;
 constexpr int kMinTiles = 24;  // a task, for each of which a panel's weights come from memory again
 

@@ -1,0 +1,126 @@
+// U = G g G^T of 64 channels at once, and packed blocks of it: what each way of packing shares.
+// Static: each file has its own copy, compiled with its own flags, and none of it is of the standard library.
+#pragma once
+
+#include <cstring>
+
+#include "winograd.h"
+
+namespace unetq {
+
+constexpr int kRun = 64;  // channels transformed at once
+
+static inline void load_taps(const WeightSource& source, int out, int channel, int8_t (&taps)[9][kRun]) {
+  const int left = source.channels - channel, n = left < kRun ? left : kRun;
+  for (int tap = 0; tap < 9; ++tap) {
+    if (n < kRun) std::memset(taps[tap], 0, kRun);
+    const size_t first = source.first + out * source.out_stride + static_cast<size_t>(tap) * source.channels + channel;
+    unpack_codes(source, first, n, taps[tap]);
+  }
+}
+
+template <typename T>
+static inline void weigh(const int (&g)[3], const T* a, const T* b, const T* c, int16_t* to) {
+  const int16_t g0 = static_cast<int16_t>(g[0]), g1 = static_cast<int16_t>(g[1]), g2 = static_cast<int16_t>(g[2]);
+  for (int k = 0; k < kRun; ++k) to[k] = static_cast<int16_t>(g0 * a[k] + g1 * b[k] + g2 * c[k]);
+}
+
+static inline void transform_taps(const Winograd& winograd, const int8_t (&taps)[9][kRun], int16_t (&u)[30][kRun]) {
+  int16_t half[3][kRun];
+  const int wide = winograd.x->positions;
+  for (int i = 0; i < winograd.y->positions; ++i) {
+    for (int s = 0; s < 3; ++s) weigh(winograd.y->g[i], taps[s], taps[3 + s], taps[6 + s], half[s]);
+    for (int j = 0; j < wide; ++j) weigh(winograd.x->g[j], half[0], half[1], half[2], u[i * wide + j]);
+  }
+}
+
+// V of each p and q where all codes are 0.
+struct Rest {
+  int32_t of[16][2] = {};
+
+  Rest(const WeightSource& source, const Winograd& winograd) {
+    const int wide = winograd.x->positions;
+    for (int pair = 0; pair < 2 * winograd.pairs; ++pair) {
+      const int position = pair % 2 == 0 ? winograd.order[pair / 2].p : winograd.order[pair / 2].q;
+      if (position < 0) continue;
+      int down = 0, along = 0;
+      for (int k = 0; k < 6; ++k) {
+        down += winograd.y->b[position / wide][k];
+        along += winograd.x->b[position % wide][k];
+      }
+      of[pair / 2][pair % 2] =
+          winograd_offset(winograd, position / wide, position % wide) + source.in_zero * down * along;
+    }
+  }
+};
+
+// What accumulators start at: it takes the offsets of V, and the zero of the input's codes, out again.
+static inline void put_starts(const Rest& rest, const Winograd& winograd, const int32_t (&sums)[16][2], size_t bytes,
+                              uint8_t* to) {
+  uint32_t starts[16][2] = {};
+  for (int pair = 0; pair < winograd.pairs; ++pair) {
+    for (int k = 0; k < 2; ++k) {
+      starts[pair][k] = 0u - static_cast<uint32_t>(rest.of[pair][k]) * static_cast<uint32_t>(sums[pair][k]);
+    }
+  }
+  const int fold = winograd.fold;
+  // With a butterfly A + B must get p's start, A - B that of q, and only the first pair has starts. p and q are even:
+  // their offsets are 128, and zeros cancel out.
+  for (int group = 0; fold != 0 && group < winograd.pairs; group += 2 * fold) {
+    uint32_t a = 0, b = 0, p = 0, q = 0;
+    for (int k = 0; k < fold; ++k) {
+      a += starts[group + k][0];
+      b += starts[group + k][1];
+      p += starts[group + fold + k][0];
+      q += starts[group + fold + k][1];
+    }
+    starts[group][0] = a + static_cast<uint32_t>(static_cast<int32_t>(p + q) / 2);
+    starts[group][1] = b + static_cast<uint32_t>(static_cast<int32_t>(p - q) / 2);
+  }
+  for (int pair = 0; pair < winograd.pairs; ++pair, to += bytes) {
+    std::memcpy(to, &starts[pair][0], 4);
+    std::memcpy(to + 64, &starts[pair][1], 4);
+  }
+}
+
+// Channels as outer loop: `put(bytes [16 lanes][64], steps, to)` writes step after step of 16 lanes x 4 channels, 128
+// bytes apart.
+template <typename Put>
+static inline void pack_winograd_with(const Put& put, const WeightSource& source, const Winograd& winograd,
+                                      int first_out, int count, uint8_t* block) {
+  const size_t bytes = winograd_pair_bytes(source.channels);
+  const int halves = 2 * winograd.pairs;
+  int32_t sums[16][16][2] = {};  // [lane][pair][p or q] of the numbers as they are stored
+  alignas(64) int8_t stored[32][16][kRun];
+  std::memset(stored, 0, sizeof(stored));
+  for (int channel = 0; channel < source.channels; channel += kRun) {
+    for (int lane = 0; lane < count; ++lane) {
+      int8_t taps[9][kRun];
+      int16_t u[30][kRun];
+      load_taps(source, first_out + lane, channel, taps);
+      transform_taps(winograd, taps, u);
+      for (int pair = 0; pair < halves; ++pair) {
+        const Pair& order = winograd.order[pair / 2];
+        const int position = pair % 2 == 0 ? order.p : order.q;
+        if (position < 0) continue;
+        const int16_t sign = pair % 2 == 1 && order.negate_q ? -1 : 1;
+        int8_t* to = stored[pair][lane];
+        int16_t sum = 0;  // 64 numbers of at most 127
+        for (int k = 0; k < kRun; ++k) {
+          const int16_t value = static_cast<int16_t>(sign * u[position][k]);
+          to[k] = static_cast<int8_t>(value);
+          sum = static_cast<int16_t>(sum + value);
+        }
+        sums[lane][pair / 2][pair % 2] += sum;
+      }
+    }
+    const int left = source.channels - channel, steps = ((left < kRun ? left : kRun) + 3) / 4;
+    for (int pair = 0; pair < halves; ++pair) {
+      put(&stored[pair][0][0], steps, block + pair / 2 * bytes + 128 + pair % 2 * 64 + channel * 32);
+    }
+  }
+  const Rest rest(source, winograd);
+  for (int lane = 0; lane < 16; ++lane) put_starts(rest, winograd, sums[lane], bytes, block + 4 * lane);
+}
+
+}  // namespace unetq
