@@ -84,7 +84,7 @@ class Case:
         shape = (out, self.side, self.side, cin)
         least, most = (-1, 1) if wbits == 1 else (-(2 ** (wbits - 1)), 2 ** (wbits - 1) - 1)
         if (wbits, abits) in row["checked"]:  # this row takes only weights whose transforms stay in 8 bits
-            least, most = max(least, -(127 // row["gain"])), min(most, 127 // row["gain"])
+            least, most = max(least, -row["limit"]), min(most, row["limit"])
         self.weights = rng.integers(least, most + 1, shape).astype(np.int8)
         self.codes = rng.integers(low, high + 1, (cin, *self.size)).astype(np.int16)
         if wbits == 1 or fill == "corners":
@@ -173,7 +173,7 @@ def test_convolution_signed_extremes(row: dict[str, Any]) -> None:
 def test_convolution_several_panels(row: dict[str, Any]) -> None:
     """More weights than one panel of scratch holds."""
     rng = np.random.default_rng(5)
-    Case(row, rng, bits=max(row["always"]), channels=(260, 700 if row["gain"] else 300), size=(2, 5)).check(row["name"])
+    Case(row, rng, bits=max(row["always"]), channels=(260, 700 if row["limit"] else 300), size=(2, 5)).check(row["name"])
 
 
 @rows("conv")
@@ -185,7 +185,7 @@ def test_convolution_ties_and_overflow(row: dict[str, Any]) -> None:
     case.b[:] = rng.integers(-3, 4, case.b.shape) * np.float32(0.5)
     case.check(row["name"])
     case.m[:] = rng.choice([-3e38, -1e30, 1e30, 3e38], case.m.shape)
-    if row["gain"]:  # left to a direct kernel
+    if row["limit"]:  # left to a direct kernel
         with pytest.raises(ValueError, match="exact"):
             case.check(row["name"])
     else:

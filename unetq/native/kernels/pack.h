@@ -18,6 +18,7 @@ enum class Layout {
   kDots,     // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
   kWinograd2x2,  // winograd.h
   kWinograd1x2,
+  kWinograd2x2Pairs,
 };
 
 int lanes_of(Layout layout);

@@ -11,27 +11,24 @@ namespace unetq {
 namespace {
 
 // Rows 1, 2, 0, 3 (see winograd2x2_avx512vnni.cc).
+#define UNETQ_PAIRS_2X2                                                                                          \
+  8, {                                                                                                           \
+    {5, 6, false}, {4, 7, true}, {9, 10, false}, {8, 11, true}, {1, 2, false}, {0, 3, true}, {13, 14, false}, { \
+      12, 15, true                                                                                               \
+    }                                                                                                            \
+  }
 constexpr Winograd kTiles[] = {
-    {Layout::kWinograd2x2,
-     &kAxis2,
-     &kAxis2,
-     8,
-     {{5, 6, false},
-      {4, 7, true},
-      {9, 10, false},
-      {8, 11, true},
-      {1, 2, false},
-      {0, 3, true},
-      {13, 14, false},
-      {12, 15, true}},
-     1},
+    {Layout::kWinograd2x2, &kAxis2, &kAxis2, UNETQ_PAIRS_2X2, 1, false},
+    {Layout::kWinograd2x2Pairs, &kAxis2, &kAxis2, UNETQ_PAIRS_2X2, 1, true},
     {Layout::kWinograd1x2,
      &kAxis1,
      &kAxis2,
      6,
      {{1, 2, false}, {5, 6, false}, {9, 10, false}, {0, 3, true}, {4, 7, true}, {8, 11, true}},
-     3},
+     3,
+     false},
 };
+#undef UNETQ_PAIRS_2X2
 
 // Of products of a row's coefficients with any two rows: the largest sum of positive and of negative parts.
 struct Range {
@@ -48,6 +45,9 @@ Range range_of(const Winograd& winograd, int i, int j) {
   }
   return range;
 }
+
+// U and -U are signed bytes. Two products of V <= 254 stay within 16 bits: 254 * 129 = 32766.
+constexpr int kMostOfOne = 127, kMostOfPair = 129;
 
 int l1_of(const int (&row)[3]) { return std::abs(row[0]) + std::abs(row[1]) + std::abs(row[2]); }
 
@@ -67,12 +67,12 @@ const Winograd* winograd_of(Layout layout) {
 
 int winograd_offset(const Winograd& winograd, int i, int j) { return range_of(winograd, i, j).low < 0 ? 128 : 0; }
 
-int winograd_gain(const Winograd& winograd) {
+int winograd_limit(const Winograd& winograd) {
   int u = 0;
   for (const auto& row : winograd.y->g) {
     for (const auto& other : winograd.x->g) u = std::max(u, l1_of(row) * l1_of(other));
   }
-  return u;
+  return winograd.saturates ? kMostOfPair / (2 * u) : kMostOfOne / u;
 }
 
 Fit winograd_fit(const Winograd& winograd, int largest, int abits) {
@@ -84,7 +84,7 @@ Fit winograd_fit(const Winograd& winograd, int largest, int abits) {
       if (range.low * most + offset < 0 || range.high * most + offset > 255) return Fit::kNever;
     }
   }
-  return winograd_gain(winograd) * largest <= 127 ? Fit::kAlways : Fit::kChecked;
+  return largest <= winograd_limit(winograd) ? Fit::kAlways : Fit::kChecked;
 }
 
 int largest_weight(const WeightSource& source) { return source.binary || source.ternary ? 1 : 1 << (source.bits - 1); }
@@ -108,13 +108,13 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
       int8_t taps[9][kRun];
       load_taps(source, o, channel, taps);
       transform_taps(winograd, taps, u);
-      int16_t low = 0, high = 0;
-      for (int k = 0; k < positions * kRun; ++k) {
-        const int16_t value = u[k / kRun][k % kRun];
-        low = std::min(low, value);
-        high = std::max(high, value);
+      int one = 0, pair = 0;
+      for (int k = 0; k < positions * kRun; k += 2) {
+        const int even = std::abs(u[k / kRun][k % kRun]), odd = std::abs(u[k / kRun][k % kRun + 1]);
+        one = std::max(one, std::max(even, odd));
+        pair = std::max(pair, even + odd);
       }
-      if (low < -127 || high > 127) return false;
+      if (one > kMostOfOne || (winograd.saturates && pair > kMostOfPair)) return false;
     }
   }
   return true;

@@ -57,6 +57,7 @@ struct Winograd {
   // With a butterfly, pairs come in twos (1, 2), (0, -3): sums A and B of the first become A + B and A - B, which go on
   // adding the second. Pairs before `fold` are of the first kind, as many others follow, and so on; 0: no butterfly.
   int fold;
+  bool saturates;  // products are added two by two to 16 bits, where they must fit
   int power() const;  // the power of two within the scale
 };
 
@@ -71,8 +72,8 @@ enum class Fit {
   kAlways
 };
 
-// The largest |U| of weights in [-1, 1].
-int winograd_gain(const Winograd& winograd);
+// Weights up to this in magnitude fit, whichever they are.
+int winograd_limit(const Winograd& winograd);
 
 // Derives from the transforms alone whether activations of `abits` and weights up to `largest` in magnitude fit.
 Fit winograd_fit(const Winograd& winograd, int largest, int abits);

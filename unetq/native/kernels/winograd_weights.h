@@ -35,32 +35,28 @@ static inline void transform_taps(const Winograd& winograd, const int8_t (&taps)
 }
 
 // V of each p and q where all codes are 0.
-struct Rest {
-  int32_t of[16][2] = {};
-
-  Rest(const WeightSource& source, const Winograd& winograd) {
-    const int wide = winograd.x->positions;
-    for (int pair = 0; pair < 2 * winograd.pairs; ++pair) {
-      const int position = pair % 2 == 0 ? winograd.order[pair / 2].p : winograd.order[pair / 2].q;
-      if (position < 0) continue;
-      int down = 0, along = 0;
-      for (int k = 0; k < 6; ++k) {
-        down += winograd.y->b[position / wide][k];
-        along += winograd.x->b[position % wide][k];
-      }
-      of[pair / 2][pair % 2] =
-          winograd_offset(winograd, position / wide, position % wide) + source.in_zero * down * along;
+static inline void find_rest(const WeightSource& source, const Winograd& winograd, int32_t (&rest)[16][2]) {
+  const int wide = winograd.x->positions;
+  for (int pair = 0; pair < 2 * winograd.pairs; ++pair) {
+    const int position = pair % 2 == 0 ? winograd.order[pair / 2].p : winograd.order[pair / 2].q;
+    if (position < 0) continue;
+    int down = 0, along = 0;
+    for (int k = 0; k < 6; ++k) {
+      down += winograd.y->b[position / wide][k];
+      along += winograd.x->b[position % wide][k];
     }
+    rest[pair / 2][pair % 2] =
+        winograd_offset(winograd, position / wide, position % wide) + source.in_zero * down * along;
   }
-};
+}
 
 // What accumulators start at: it takes the offsets of V, and the zero of the input's codes, out again.
-static inline void put_starts(const Rest& rest, const Winograd& winograd, const int32_t (&sums)[16][2], size_t bytes,
+static inline void put_starts(const int32_t (&rest)[16][2], const Winograd& winograd, const int32_t (&sums)[16][2], size_t bytes,
                               uint8_t* to) {
   uint32_t starts[16][2] = {};
   for (int pair = 0; pair < winograd.pairs; ++pair) {
     for (int k = 0; k < 2; ++k) {
-      starts[pair][k] = 0u - static_cast<uint32_t>(rest.of[pair][k]) * static_cast<uint32_t>(sums[pair][k]);
+      starts[pair][k] = 0u - static_cast<uint32_t>(rest[pair][k]) * static_cast<uint32_t>(sums[pair][k]);
     }
   }
   const int fold = winograd.fold;
@@ -119,7 +115,8 @@ static inline void pack_winograd_with(const Put& put, const WeightSource& source
       put(&stored[pair][0][0], steps, block + pair / 2 * bytes + 128 + pair % 2 * 64 + channel * 32);
     }
   }
-  const Rest rest(source, winograd);
+  int32_t rest[16][2] = {};
+  find_rest(source, winograd, rest);
   for (int lane = 0; lane < 16; ++lane) put_starts(rest, winograd, sums[lane], bytes, block + 4 * lane);
 }
 

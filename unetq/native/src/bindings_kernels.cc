@@ -264,8 +264,8 @@ py::tuple run_kernel(const std::string& name, const py::array& values, const Wei
   return py::make_tuple(outcome.result, outcome.seconds);
 }
 
-// Pairs (wbits, abits) that a row takes whatever the weights, and those that it takes if their |U| allow it, with the
-// largest |U| of weights in [-1, 1].
+// Pairs (wbits, abits) that a row takes whatever the weights, and those that it takes if their |U| allow it; up to the
+// limit in magnitude they do.
 void add_fits(const Kernel& kernel, py::dict* row) {
   const Winograd* winograd = winograd_of(kernel.layout);
   py::list always, checked;
@@ -278,7 +278,7 @@ void add_fits(const Kernel& kernel, py::dict* row) {
   }
   (*row)["always"] = always;
   (*row)["checked"] = checked;
-  (*row)["gain"] = winograd == nullptr ? 0 : winograd_gain(*winograd);
+  (*row)["limit"] = winograd == nullptr ? 0 : winograd_limit(*winograd);
 }
 
 }  // namespace
