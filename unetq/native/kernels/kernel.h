@@ -33,8 +33,8 @@ struct ConvRows {
   // Taps: `tap_rows` rows of `tap_segments` runs of 4 * steps neighbouring bytes; run (r, s) of output pixel (y, x)
   // starts at in + (y + r) * in_row + (x + s) * in_pixel. Where pixels are dense a row of taps is one run.
   int tap_rows = 0, tap_segments = 0, steps = 0;
-  const void* weights = nullptr;  // packed for the kernel's layout (pack.h)
-  const int32_t* start = nullptr;  // Winograd: among the weights
+  const void* weights = nullptr;           // packed for the kernel's layout (pack.h)
+  const int32_t* start = nullptr;          // Winograd: among the weights
   const float *m = nullptr, *b = nullptr;  // like start: padded to whole blocks of lanes
   int channels = 0;                        // outputs of this panel, at most
   int bits = 16;                           // weight bits + activation bits: |w * in| < 2^(bits - 1)

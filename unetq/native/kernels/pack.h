@@ -12,12 +12,13 @@ namespace unetq {
 // Block = `lanes` output channels. All numbers of a block stand in the order a kernel reads them.
 enum class Layout {
   kNone,
-  kBytes1,   // int8 [block][run][step][1 lane][4 channels]
-  kBytes16,  // int8 [block][run][step][16 lanes][4 channels]
-  kPairs16,  // int16 [block][run][step][channels 0 and 2, then 1 and 3][16 lanes][2]
-  kDots,     // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
+  kBytes1,       // int8 [block][run][step][1 lane][4 channels]
+  kBytes16,      // int8 [block][run][step][16 lanes][4 channels]
+  kPairs16,      // int16 [block][run][step][channels 0 and 2, then 1 and 3][16 lanes][2]
+  kDots,         // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
   kWinograd2x2,  // winograd.h
   kWinograd1x2,
+  kWinograd2x4,
   kWinograd2x2Pairs,
 };
 

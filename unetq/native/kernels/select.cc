@@ -28,8 +28,8 @@ bool can(const Kernel& kernel, const Demand& demand) {
   if (kernel.op != demand.op || (kernel.side != 0 && kernel.side != demand.side)) return false;
   if (demand.wbits + demand.abits > kernel.bits || demand.out_channels > kernel.max_out) return false;
   const Winograd* winograd = winograd_of(kernel.layout);
-  return winograd == nullptr || winograd_allows(*winograd, *demand.source, demand.abits, demand.out_channels,
-                                                {demand.m, demand.b});
+  return winograd == nullptr ||
+         winograd_allows(*winograd, *demand.source, demand.abits, demand.out_channels, {demand.m, demand.b});
 }
 
 std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {

@@ -11,15 +11,33 @@ namespace unetq {
 namespace {
 
 // Rows 1, 2, 0, 3 (see winograd2x2_avx512vnni.cc).
-#define UNETQ_PAIRS_2X2                                                                                          \
-  8, {                                                                                                           \
+#define UNETQ_PAIRS_2X2                                                                                         \
+  8, {                                                                                                          \
     {5, 6, false}, {4, 7, true}, {9, 10, false}, {8, 11, true}, {1, 2, false}, {0, 3, true}, {13, 14, false}, { \
-      12, 15, true                                                                                               \
-    }                                                                                                            \
+      12, 15, true                                                                                              \
+    }                                                                                                           \
   }
 constexpr Winograd kTiles[] = {
     {Layout::kWinograd2x2, &kAxis2, &kAxis2, UNETQ_PAIRS_2X2, 1, false},
     {Layout::kWinograd2x2Pairs, &kAxis2, &kAxis2, UNETQ_PAIRS_2X2, 1, true},
+    {Layout::kWinograd2x4,
+     &kAxis2,
+     &kAxis4,
+     12,
+     {{6, 12, false},
+      {0, 18, true},
+      {7, 13, false},
+      {1, 19, true},
+      {8, 14, false},
+      {2, 20, true},
+      {9, 15, false},
+      {3, 21, true},
+      {10, 16, false},
+      {4, 22, true},
+      {11, 17, false},
+      {5, 23, true}},
+     1,
+     false},
     {Layout::kWinograd1x2,
      &kAxis1,
      &kAxis2,
@@ -120,7 +138,9 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
   return true;
 }
 
-size_t winograd_block_bytes(const Winograd& winograd, int channels) { return static_cast<size_t>(winograd.pairs) * winograd_pair_bytes(channels); }
+size_t winograd_block_bytes(const Winograd& winograd, int channels) {
+  return static_cast<size_t>(winograd.pairs) * winograd_pair_bytes(channels);
+}
 
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
 #ifdef UNETQ_X86
@@ -140,11 +160,14 @@ int winograd_block_tiles(const Winograd& winograd, int channels) {
   return std::max(24, std::min(96, kCache / bytes / 12 * 12));
 }
 
+// Places for up to two vectors of 16 channels: of 2 x 2 (and 1 x 2) the outputs, of 2 x 4 two rows of 6 columns.
+size_t winograd_sums_bytes(const Winograd& winograd) { return (winograd.x->outputs == 2 ? 4 : 12) * size_t{2 * 64}; }
+
 size_t winograd_scratch_bytes(const Winograd& winograd, int channels) {
   const size_t tiles = winograd_block_tiles(winograd, channels), chunk = winograd_chunk(channels);
   const size_t positions = static_cast<size_t>(winograd.y->positions) * winograd.x->positions;
   const size_t v = (channels + chunk - 1) / chunk * positions * (tiles + 1) * chunk + 1024;
-  const size_t sums = tiles * 4 * 2 * 64, places = tiles * 64;
+  const size_t sums = tiles * winograd_sums_bytes(winograd), places = tiles * 64;
   return (v + sums + places + 63) / 64 * 64;
 }
 

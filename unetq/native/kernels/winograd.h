@@ -31,11 +31,12 @@ constexpr Axis kAxis3 = {3,
                          6,
                          {{1, 0, 0}, {1, 1, 1}, {1, -1, 1}, {1, 2, 4}, {0, 0, 1}},
                          {{2, -1, -2, 1, 0}, {0, -2, -1, 1, 0}, {0, 2, -3, 1, 0}, {0, -1, 0, 1, 0}, {0, 2, -1, -2, 1}}};
-// Points 0, 1, -1, 2, -2 and infinity; outputs x 24 are [6 4 4 1 1 0; 0 4 -4 2 -2 0; 0 4 4 4 4 0; 0 4 -4 8 -8 24].
+// Points 0, 1, -1, 2, -2 and infinity; outputs x 24 are [1 2 2 1 1 0; 0 2 -2 2 -2 0; 0 2 2 4 4 0; 0 2 -2 8 -8 4]: what
+// rows of G have room for below the largest, 7, they take over.
 constexpr Axis kAxis4 = {4,
                          6,
                          24,
-                         {{1, 0, 0}, {1, 1, 1}, {1, -1, 1}, {1, 2, 4}, {1, -2, 4}, {0, 0, 1}},
+                         {{6, 0, 0}, {2, 2, 2}, {2, -2, 2}, {1, 2, 4}, {1, -2, 4}, {0, 0, 6}},
                          {{4, 0, -5, 0, 1, 0},
                           {0, 4, 4, -1, -1, 0},
                           {0, -4, 4, 1, -1, 0},
@@ -57,7 +58,7 @@ struct Winograd {
   // With a butterfly, pairs come in twos (1, 2), (0, -3): sums A and B of the first become A + B and A - B, which go on
   // adding the second. Pairs before `fold` are of the first kind, as many others follow, and so on; 0: no butterfly.
   int fold;
-  bool saturates;  // products are added two by two to 16 bits, where they must fit
+  bool saturates;     // products are added two by two to 16 bits, where they must fit
   int power() const;  // the power of two within the scale
 };
 
@@ -99,6 +100,7 @@ void pack_winograd_avx512(const WeightSource& source, const Winograd& winograd, 
 // Tiles whose V a kernel keeps at once, in the second-level cache, and bytes of a channel run of a pixel in it.
 int winograd_block_tiles(const Winograd& winograd, int channels);
 int winograd_chunk(int channels);
+size_t winograd_sums_bytes(const Winograd& winograd);                   // of a tile
 size_t winograd_scratch_bytes(const Winograd& winograd, int channels);  // of each thread
 
 }  // namespace unetq

@@ -5,7 +5,7 @@
 // exceed 129 together (winograd_allows). That leaves nothing for further sums in 16 bits: each is widened at once, 3
 // instructions for 32 products, but 2.25 times fewer products than a direct convolution has.
 #include "finish_avx2.h"
-#include "winograd2x2.h"
+#include "winograd_tiles.h"
 
 namespace unetq {
 
@@ -133,7 +133,7 @@ void outputs(const Block& block, int channel) {
 
 template <int C>
 void convolve_chunks(const ConvRows& job) {
-  convolve<C, true>(job, [&](const Block& block) {
+  convolve<C, 2, 2>(Layout::kWinograd2x2Pairs, job, [&](const Block& block) {
     for (int channel = 0; channel < job.channels; channel += 16) outputs<C>(block, channel);
   });
 }

@@ -6,22 +6,11 @@
 //     A = sum V[i1] U[i1]   B = sum V[i2] U[i2]   x = A + B + sum V[i0] U[i0]   y = A - B - sum V[i3] U[i3]
 //   rows in the order 1, 2, 0, 3: x and y of row 1 wait in memory, row 2 turns them into r1 + r2 and r1 - r2, row 0
 //   completes the upper outputs r0 + r1 + r2, row 3 the lower ones r1 - r2 - r3. 6 vectors stored a tile, not 16.
-#include "finish_avx512.h"
-#include "winograd2x2.h"
+#include "winograd_avx512.h"
 
 namespace unetq {
 
 namespace {
-
-// 16 outputs of 4 pixels to 64 bytes in their order. Nothing leaves int32 (winograd_allows), so the upper clamp can
-// wait until there are bytes.
-inline __m512i pack_bytes(__m512i a, __m512i b, __m512i c, __m512i d, __m512i hi) {
-  const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_min_epu8(_mm512_permutexvar_epi32(order, bytes), hi);
-}
-
-inline __m512i code_of(__m512i acc, __m512 m, __m512 b) { return _mm512_cvtps_epi32(scaled(acc, m, b)); }
 
 // Codes of any kind, logits, outputs that do not fill their vectors.
 template <int T, int G>
@@ -85,61 +74,6 @@ __attribute__((noinline)) void finish(const Block& block, int first, int channel
   }
 }
 
-using Four [[gnu::may_alias]] = int32_t;  // 4 channels
-
-// 4 channels of a tile with the weights of G vectors of outputs. In assembly, because gcc 12 otherwise renames
-// accumulators from one step to the next, and so keeps them in memory.
-template <int G>
-inline void multiply(const uint8_t* from, const __m512i (&w)[G], __m512i (&acc)[G]) {
-  __m512i bytes;
-  const Four& four = *reinterpret_cast<const Four*>(from);
-  if constexpr (G == 2) {
-    __asm__(
-        "vpbroadcastd %3, %2\n\t"
-        "vpdpbusd %4, %2, %0\n\t"
-        "vpdpbusd %5, %2, %1"
-        : "+v"(acc[0]), "+v"(acc[1]), "=&v"(bytes)
-        : "m"(four), "v"(w[0]), "v"(w[1]));
-  } else {
-    __asm__(
-        "vpbroadcastd %2, %1\n\t"
-        "vpdpbusd %3, %1, %0"
-        : "+v"(acc[0]), "=&v"(bytes)
-        : "m"(four), "v"(w[0]));
-  }
-}
-
-// The sums of one pair of positions over all channels, added to a and b. C: bytes of a tile in a chunk.
-template <int T, int G, int C>
-inline const uint8_t* multiply(const Block& block, const uint8_t* p, const uint8_t* q, const uint8_t* w,
-                               __m512i (&a)[T][G], __m512i (&b)[T][G]) {
-  w += 128;
-  const size_t next = block.weights;
-  const ptrdiff_t to_q = q - p;
-  int left = block.job.steps;
-  do {
-    const uint8_t* from = p;
-    const uint8_t* end = p + 4 * (left < C / 4 ? left : C / 4);
-    do {
-      __m512i wp[G], wq[G];
-#pragma GCC unroll 2
-      for (int g = 0; g < G; ++g) {
-        wp[g] = _mm512_loadu_si512(w + g * next);
-        wq[g] = _mm512_loadu_si512(w + g * next + 64);
-      }
-#pragma GCC unroll 12
-      for (int t = 0; t < T; ++t) multiply<G>(from + t * C, wp, a[t]);
-#pragma GCC unroll 12
-      for (int t = 0; t < T; ++t) multiply<G>(from + to_q + t * C, wq, b[t]);
-      from += 4;
-      w += 128;
-    } while (from != end);
-    left -= C / 4;
-    p += block.chunk;
-  } while (left > 0);
-  return w;
-}
-
 enum class Row { k1, k2, k0, k3, kOnly };
 
 // One row of positions of one group of tiles; rows of taps that are not transformed (kOnly) add up. gcc 12 keeps the
@@ -148,33 +82,17 @@ template <int T, int G, int C, Row R>
 __attribute__((noinline)) const uint8_t* row(const Block& block, const uint8_t* w, int first) {
   constexpr int kRow = R == Row::k1 ? 1 : R == Row::k2 ? 2 : R == Row::k3 ? 3 : 0;
   constexpr int kTaps = R == Row::kOnly ? 3 : 1;
-  __m512i a[T][G], b[T][G];
-#pragma GCC unroll 2
-  for (int g = 0; g < G; ++g) {
-    const __m512i start_a = _mm512_loadu_si512(w + g * block.weights);
-    const __m512i start_b = _mm512_loadu_si512(w + g * block.weights + 64);
-#pragma GCC unroll 12
-    for (int t = 0; t < T; ++t) {
-      a[t][g] = start_a;
-      b[t][g] = start_b;
-    }
-  }
   const uint8_t* v = block.v + 4 * kRow * block.position + first * C;
-  for (int i = 0; i < kTaps; ++i, v += 4 * block.position) {
-    w = multiply<T, G, C>(block, v + block.position, v + 2 * block.position, w, a, b);
+  __m512i a[T][G], b[T][G];
+  begin<T, G>(block, w, a, b);
+  for (int i = 0; i < kTaps; ++i) {
+    const uint8_t* at = v + 4 * i * block.position;
+    w = multiply<T, G, C>(block, at + block.position, at + 2 * block.position, w, a, b);
   }
-#pragma GCC unroll 12
-  for (int t = 0; t < T; ++t) {
-#pragma GCC unroll 2
-    for (int g = 0; g < G; ++g) {
-      const __m512i sum = _mm512_add_epi32(a[t][g], b[t][g]);
-      b[t][g] = _mm512_sub_epi32(a[t][g], b[t][g]);
-      a[t][g] = sum;
-    }
-  }
-  v = block.v + 4 * kRow * block.position + first * C;
-  for (int i = 0; i < kTaps; ++i, v += 4 * block.position) {
-    w = multiply<T, G, C>(block, v, v + 3 * block.position, w, a, b);
+  butterfly<T, G>(a, b);
+  for (int i = 0; i < kTaps; ++i) {
+    const uint8_t* at = v + 4 * i * block.position;
+    w = multiply<T, G, C>(block, at, at + 3 * block.position, w, a, b);
   }
   uint8_t* sums = block.sums + static_cast<size_t>(first) * (4 * G * 64);
   constexpr int kPlane = G * 64;
@@ -215,10 +133,10 @@ const uint8_t* rows(const Block& block, const uint8_t* w, int channel) {
   return next;
 }
 
-template <int T, int G, int C, bool Two>
+template <int T, int G, int C, int High>
 void outputs(const Block& block, int channel) {
   const uint8_t* w = static_cast<const uint8_t*>(block.job.weights) + channel / 16 * block.weights;
-  if constexpr (Two) {
+  if constexpr (High == 2) {
     w = rows<T, G, C, Row::k1>(block, w, channel);
     w = rows<T, G, C, Row::k2>(block, w, channel);
     w = rows<T, G, C, Row::k0>(block, w, channel);
@@ -228,31 +146,31 @@ void outputs(const Block& block, int channel) {
   }
 }
 
-template <int C, bool Two>
+template <int C, int High>
 void convolve_chunks(const ConvRows& job) {
-  convolve<C, Two>(job, [&](const Block& block) {
+  convolve<C, High, 2>(High == 2 ? Layout::kWinograd2x2 : Layout::kWinograd1x2, job, [&](const Block& block) {
     int channel = 0;
-    for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C, Two>(block, channel);
-    if (channel < job.channels) outputs<12, 1, C, Two>(block, channel);
+    for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C, High>(block, channel);
+    if (channel < job.channels) outputs<12, 1, C, High>(block, channel);
   });
 }
 
-template <bool Two>
+template <int High>
 void any_channels(const ConvRows& job) {
   const int chunk = winograd_chunk(4 * job.steps);
   if (chunk == 16) {
-    convolve_chunks<16, Two>(job);
+    convolve_chunks<16, High>(job);
   } else if (chunk == 32) {
-    convolve_chunks<32, Two>(job);
+    convolve_chunks<32, High>(job);
   } else {
-    convolve_chunks<64, Two>(job);
+    convolve_chunks<64, High>(job);
   }
 }
 
 }  // namespace
 
-void winograd2x2_avx512vnni(const ConvRows& job) { any_channels<true>(job); }
+void winograd2x2_avx512vnni(const ConvRows& job) { any_channels<2>(job); }
 
-void winograd1x2_avx512vnni(const ConvRows& job) { any_channels<false>(job); }
+void winograd1x2_avx512vnni(const ConvRows& job) { any_channels<1>(job); }
 
 }  // namespace unetq

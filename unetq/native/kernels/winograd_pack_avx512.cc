@@ -26,8 +26,10 @@ struct Transposer {
     }
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      const __m512i low = _mm512_shuffle_i32x4(a[k], a[4 + k], 0x44), low2 = _mm512_shuffle_i32x4(a[8 + k], a[12 + k], 0x44);
-      const __m512i high = _mm512_shuffle_i32x4(a[k], a[4 + k], 0xEE), high2 = _mm512_shuffle_i32x4(a[8 + k], a[12 + k], 0xEE);
+      const __m512i low = _mm512_shuffle_i32x4(a[k], a[4 + k], 0x44),
+                    low2 = _mm512_shuffle_i32x4(a[8 + k], a[12 + k], 0x44);
+      const __m512i high = _mm512_shuffle_i32x4(a[k], a[4 + k], 0xEE),
+                    high2 = _mm512_shuffle_i32x4(a[8 + k], a[12 + k], 0xEE);
       b[k] = _mm512_shuffle_i32x4(low, low2, 0x88);
       b[4 + k] = _mm512_shuffle_i32x4(low, low2, 0xDD);
       b[8 + k] = _mm512_shuffle_i32x4(high, high2, 0x88);

@@ -51,8 +51,8 @@ static inline void find_rest(const WeightSource& source, const Winograd& winogra
 }
 
 // What accumulators start at: it takes the offsets of V, and the zero of the input's codes, out again.
-static inline void put_starts(const int32_t (&rest)[16][2], const Winograd& winograd, const int32_t (&sums)[16][2], size_t bytes,
-                              uint8_t* to) {
+static inline void put_starts(const int32_t (&rest)[16][2], const Winograd& winograd, const int32_t (&sums)[16][2],
+                              size_t bytes, uint8_t* to) {
   uint32_t starts[16][2] = {};
   for (int pair = 0; pair < winograd.pairs; ++pair) {
     for (int k = 0; k < 2; ++k) {

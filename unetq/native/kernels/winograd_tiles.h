@@ -1,5 +1,5 @@
-// The frame of the kernels of tiles with 2 outputs along a row, 2 (F(2x2)) or 1 (F(2) along rows) down a column: blocks
-// of tiles, the input's transform. In an unnamed namespace: each file has its own copy, compiled with its own flags.
+// The frame of the Winograd kernels: blocks of tiles of High x Wide outputs, and the input's transform. In an unnamed
+// namespace: each file has its own copy, compiled with its own flags.
 #pragma once
 
 #include <immintrin.h>
@@ -18,7 +18,7 @@ struct Block {
   const ConvRows& job;
   const uint8_t* v;
   ptrdiff_t position, chunk;  // bytes from one to the next
-  uint8_t* sums;              // [tile][upper, lower][x, y][G][16] int32
+  uint8_t* sums;              // of each tile, as the kernel likes
   const Place* places;
   size_t weights;  // bytes of 16 outputs
   int tiles;
@@ -58,11 +58,11 @@ struct Bytes<16> {
 };
 
 // Down a column of 4 (or 3) rows of pixels.
-template <int C, bool Two>
+template <int C, int High>
 inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::Type* to) {
   using B = Bytes<C>;
   const auto d0 = B::load(rows[0] + at), d1 = B::load(rows[1] + at), d2 = B::load(rows[2] + at);
-  if constexpr (Two) {
+  if constexpr (High == 2) {
     const auto d3 = B::load(rows[3] + at);
     to[0] = B::sub(d0, d2);
     to[1] = B::add(d1, d2);
@@ -77,23 +77,23 @@ inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::
 
 // `count` tiles side by side. Differences are taken modulo 256 and get their 128 by flipping the upper bit: of e and o,
 // the even and the odd column, each position takes part of one that is flipped and one that is not.
-template <int C, bool Two>
-__attribute__((noinline)) void transform(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
-                                         ptrdiff_t position) {
+template <int C, int High>
+__attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
+                                          ptrdiff_t position) {
   using B = Bytes<C>;
-  constexpr int kRows = Two ? 4 : 3;
+  constexpr int kRows = High + 2;
   typename B::Type e[kRows], o[kRows];
-  column<C, Two>(rows, 0, e);
-  column<C, Two>(rows, pixel, o);
+  column<C, High>(rows, 0, e);
+  column<C, High>(rows, pixel, o);
   for (int t = 0; t < count; ++t, v += C) {
     typename B::Type e1[kRows], o1[kRows];
     const ptrdiff_t at = (2 * t + 2) * pixel;
-    column<C, Two>(rows, at, e1);
-    column<C, Two>(rows, at + pixel, o1);
+    column<C, High>(rows, at, e1);
+    column<C, High>(rows, at + pixel, o1);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const auto flipped = B::flip(o[i]);
-      const bool sum = !Two || i == 1;  // no coefficient of position (i, 1) is negative
+      const bool sum = High == 1 || i == 1;  // no coefficient of position (i, 1) is negative
       uint8_t* to = v + 4 * i * position;
       B::store(to, B::sub(B::flip(e[i]), e1[i]));
       B::store(to + position, B::add(sum ? o[i] : flipped, e1[i]));
@@ -105,8 +105,38 @@ __attribute__((noinline)) void transform(const uint8_t* const* rows, ptrdiff_t p
   }
 }
 
+// The same for 4 outputs along a row, from 6 columns: 4 (c0 - c2) + f, 4 (c1 + c2) - (c3 + c4), 4 (c2 - c1) + (c3 -
+// c4), f + g, f - g, c5 - c3 - 2 g, where f = c4 - c2 and g = 2 (c3 - c1).
+template <int C, int High>
+__attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
+                                          ptrdiff_t position) {
+  using B = Bytes<C>;
+  constexpr int kRows = High + 2;
+  typename B::Type c[6][kRows];
+  column<C, High>(rows, 0, c[0]);
+  column<C, High>(rows, pixel, c[1]);
+  for (int t = 0; t < count; ++t, v += C) {
+#pragma GCC unroll 4
+    for (int k = 2; k < 6; ++k) column<C, High>(rows, (4 * t + k) * pixel, c[k]);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      const auto twice = [](auto x) { return B::add(x, x); };
+      const auto f = B::flip(B::sub(c[4][i], c[2][i])), g = twice(B::sub(c[3][i], c[1][i]));
+      uint8_t* to = v + 6 * i * position;
+      B::store(to, B::add(twice(twice(B::sub(c[0][i], c[2][i]))), f));
+      B::store(to + position, B::flip(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
+      B::store(to + 2 * position, B::flip(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
+      B::store(to + 3 * position, B::add(f, g));
+      B::store(to + 4 * position, B::sub(f, g));
+      B::store(to + 5 * position, B::flip(B::sub(B::sub(c[5][i], c[3][i]), twice(g))));
+      c[0][i] = c[4][i];
+      c[1][i] = c[5][i];
+    }
+  }
+}
+
 // V of the block's tiles, a run of neighbours at a time.
-template <int C, bool Two>
+template <int C, int High, int Wide>
 void transform_block(const Block& block, uint8_t* v) {
   const ConvRows& job = block.job;
   for (int first = 0; first < block.tiles;) {
@@ -121,40 +151,43 @@ void transform_block(const Block& block, uint8_t* v) {
     }
     uint8_t* to = v + first * C;
     for (int left = job.steps; left > 0; left -= C / 4, to += block.chunk) {
-      transform<C, Two>(rows, job.in_pixel, count, to, block.position);
+      if constexpr (Wide == 2) {
+        transform2<C, High>(rows, job.in_pixel, count, to, block.position);
+      } else {
+        transform4<C, High>(rows, job.in_pixel, count, to, block.position);
+      }
       for (const uint8_t*& from : rows) from += C;
     }
     first += count;
   }
 }
 
-// Block after block: the transform, then `outputs(block)`. C: bytes of a chunk, at most
-// winograd_chunk.
-template <int C, bool Two, typename Outputs>
-void convolve(const ConvRows& job, const Outputs& outputs) {
-  const Winograd& winograd = *winograd_of(Two ? Layout::kWinograd2x2 : Layout::kWinograd1x2);
-  constexpr int kPositions = Two ? 16 : 12, kTall = Two ? 2 : 1;
+// Block after block: the transform, then `outputs(block)`. C: bytes of a chunk, at most winograd_chunk.
+template <int C, int High, int Wide, typename Outputs>
+void convolve(Layout layout, const ConvRows& job, const Outputs& outputs) {
+  const Winograd& winograd = *winograd_of(layout);
+  constexpr int kPositions = (High + 2) * (Wide + 2);
   const int channels = 4 * job.steps, most = winograd_block_tiles(winograd, channels);
-  const int wide = (job.width + 1) / 2, tiles = (job.y1 - job.y0 + kTall - 1) / kTall * wide;
+  const int wide = (job.width + Wide - 1) / Wide, tiles = (job.y1 - job.y0 + High - 1) / High * wide;
   const int blocks = (tiles + most - 1) / most, size = (tiles + 12 * blocks - 1) / (12 * blocks) * 12;
   // One tile more between positions than there are: sets of the first-level cache are taken in turn.
   Block block = {job, job.scratch, static_cast<ptrdiff_t>(most + 1) * C, 0, nullptr, nullptr, 0, 0, false};
   block.chunk = kPositions * block.position;
   uint8_t* rest = job.scratch + ((channels + C - 1) / C * block.chunk + 1024) / 64 * 64;
   block.sums = rest;
-  auto* places = reinterpret_cast<Place*>(rest + static_cast<size_t>(most) * 4 * 2 * 64);
+  auto* places = reinterpret_cast<Place*>(rest + static_cast<size_t>(most) * winograd_sums_bytes(winograd));
   block.places = places;
   block.weights = winograd_block_bytes(winograd, channels);
   block.plain = job.out != nullptr && job.lo == 0.0f && job.zero == 0;
   for (int first = 0; first < tiles; first += size) {
     block.tiles = tiles - first < size ? tiles - first : size;
-    Place place = {job.y0 + first / wide * kTall, first % wide * 2};
+    Place place = {job.y0 + first / wide * High, first % wide * Wide};
     for (int t = 0; t < block.tiles; ++t) {
       places[t] = place;
-      place.x += 2;
-      if (place.x >= job.width) place = {place.y + kTall, 0};
+      place.x += Wide;
+      if (place.x >= job.width) place = {place.y + High, 0};
     }
-    transform_block<C, Two>(block, job.scratch);
+    transform_block<C, High, Wide>(block, job.scratch);
     outputs(block);
   }
 }

@@ -1,0 +1,147 @@
+// Winograd F(2x4, 3x3) for AVX-512 VNNI: 24 products for 8 outputs, where low bits leave room for its coefficients.
+// A column j of positions, T tiles x G vectors of 16 outputs, is what a row is in winograd2x2_avx512vnni.cc:
+//
+//   A = sum V[1j] U[1j]   B = sum V[2j] U[2j]   X_j = A + B + sum V[0j] U[0j]   Y_j = A - B - sum V[3j] U[3j]
+//
+// X_j and Y_j of all columns wait in memory; then, with s, d = X_1 +- X_2 and s', d' = X_3 +- X_4, the upper outputs
+// are
+//
+//   48 out = [X_0 + 2 s + s', 2 d + 2 d', 2 s + 4 s', 2 d + 8 d' + 4 X_5]
+//
+// and the lower ones the same of Y. 48 = 3 * 16: 3 has an inverse modulo 2^32, 16 is within m.
+#include "winograd_avx512.h"
+
+namespace unetq {
+
+namespace {
+
+constexpr int kColumns = 6;
+constexpr uint32_t kThird = 0xAAAAAAAB;  // * 3 = 2^33 + 1
+
+template <int T, int G, int C>
+__attribute__((noinline)) const uint8_t* column(const Block& block, const uint8_t* w, int first, int j) {
+  const uint8_t* v = block.v + j * block.position + first * C;
+  const ptrdiff_t row = kColumns * block.position;
+  __m512i a[T][G], b[T][G];
+  begin<T, G>(block, w, a, b);
+  w = multiply<T, G, C>(block, v + row, v + 2 * row, w, a, b);
+  butterfly<T, G>(a, b);
+  w = multiply<T, G, C>(block, v, v + 3 * row, w, a, b);
+  uint8_t* sums = block.sums + (static_cast<size_t>(first) * 2 * kColumns + j) * G * 64;  // [tile][X, Y][j][G][16]
+#pragma GCC unroll 12
+  for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) {
+      _mm512_store_si512(sums + (t * 2 * kColumns * G + g) * 64, a[t][g]);
+      _mm512_store_si512(sums + ((t * 2 + 1) * kColumns * G + g) * 64, b[t][g]);
+    }
+  }
+  return w;
+}
+
+// The 4 outputs of one vector of channels of one row of a tile; x is G vectors from one column to the next.
+template <int G>
+inline void combine(const __m512i* x, __m512i* out) {
+  const __m512i s = _mm512_add_epi32(x[G], x[2 * G]), d = _mm512_sub_epi32(x[G], x[2 * G]);
+  const __m512i s4 = _mm512_add_epi32(x[3 * G], x[4 * G]), d4 = _mm512_sub_epi32(x[3 * G], x[4 * G]);
+  const __m512i s2 = _mm512_add_epi32(s, s), d2 = _mm512_add_epi32(d, d), dd = _mm512_add_epi32(d4, d4);
+  const __m512i third = _mm512_set1_epi32(static_cast<int>(kThird));
+  out[0] = _mm512_add_epi32(_mm512_add_epi32(x[0], s2), s4);
+  out[G] = _mm512_add_epi32(d2, dd);
+  out[2 * G] = _mm512_add_epi32(s2, _mm512_slli_epi32(s4, 2));
+  out[3 * G] = _mm512_add_epi32(d2, _mm512_slli_epi32(_mm512_add_epi32(dd, x[5 * G]), 2));
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) out[k * G] = _mm512_mullo_epi32(out[k * G], third);
+}
+
+template <int G>
+__attribute__((noinline)) void finish(const Block& block, int channel) {
+  const ConvRows& job = block.job;
+  const bool plain = block.plain && job.channels - channel >= 16 * G;
+  __m512 m[G], b[G];
+#pragma GCC unroll 2
+  for (int g = 0; g < G; ++g) {
+    m[g] = _mm512_loadu_ps(job.m + channel + 16 * g);
+    b[g] = _mm512_loadu_ps(job.b + channel + 16 * g);
+  }
+  const __m512i hi = _mm512_set1_epi8(static_cast<char>(static_cast<int>(job.hi)));
+  const auto* sums = reinterpret_cast<const __m512i*>(block.sums);
+  const ptrdiff_t pixel = job.out_pixel;
+  for (int t = 0; t < 2 * block.tiles; ++t, sums += kColumns * G) {
+    const Place place = block.places[t / 2];
+    const int y = place.y + t % 2, left = job.width - place.x, pixels = left < 4 ? left : 4;
+    if (y >= job.y1) continue;
+    __m512i acc[4 * G];
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) combine<G>(sums + g, acc + g);
+    if (!plain) {
+      if (job.out == nullptr) {
+        finish_logits(job, acc, G, channel, y, place.x, pixels);
+      } else {
+        finish_codes(job, acc, G, channel, y, place.x, pixels);
+      }
+      continue;
+    }
+    uint8_t* out = job.out + y * job.out_row + place.x * pixel + channel;
+    __m512i bytes[G];
+#pragma GCC unroll 2
+    for (int k = 0; k < G; ++k) {
+      __m512i code[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) code[i] = _mm512_cvtps_epi32(scaled(acc[4 * k + i], m[i % G], b[i % G]));
+      bytes[k] = pack_bytes(code[0], code[1], code[2], code[3], hi);
+    }
+    if constexpr (G == 2) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_castsi512_si256(bytes[0]));
+      if (pixels > 1)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + pixel), _mm512_extracti64x4_epi64(bytes[0], 1));
+      if (pixels > 2)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 2 * pixel), _mm512_castsi512_si256(bytes[1]));
+      if (pixels > 3) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 3 * pixel), _mm512_extracti64x4_epi64(bytes[1], 1));
+      }
+    } else {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_castsi512_si128(bytes[0]));
+      if (pixels > 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + pixel), _mm512_extracti32x4_epi32(bytes[0], 1));
+      if (pixels > 2)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * pixel), _mm512_extracti32x4_epi32(bytes[0], 2));
+      if (pixels > 3)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * pixel), _mm512_extracti32x4_epi32(bytes[0], 3));
+    }
+  }
+}
+
+template <int T, int G, int C>
+void outputs(const Block& block, int channel) {
+  const uint8_t* w = static_cast<const uint8_t*>(block.job.weights) + channel / 16 * block.weights;
+  for (int j = 0; j < kColumns; ++j) {
+    const uint8_t* next = w;
+    for (int first = 0; first < block.tiles; first += T) next = column<T, G, C>(block, w, first, j);
+    w = next;
+  }
+  finish<G>(block, channel);
+}
+
+template <int C>
+void convolve_chunks(const ConvRows& job) {
+  convolve<C, 2, 4>(Layout::kWinograd2x4, job, [&](const Block& block) {
+    int channel = 0;
+    for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C>(block, channel);
+    if (channel < job.channels) outputs<12, 1, C>(block, channel);
+  });
+}
+
+}  // namespace
+
+void winograd2x4_avx512vnni(const ConvRows& job) {
+  const int chunk = winograd_chunk(4 * job.steps);
+  if (chunk == 16) {
+    convolve_chunks<16>(job);
+  } else if (chunk == 32) {
+    convolve_chunks<32>(job);
+  } else {
+    convolve_chunks<64>(job);
+  }
+}
+
+}  // namespace unetq

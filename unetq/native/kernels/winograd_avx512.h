@@ -1,0 +1,104 @@
+// What the AVX-512 VNNI kernels of all tiles share. In an unnamed namespace: each file has its own copy.
+#pragma once
+
+#include "finish_avx512.h"
+#include "winograd_tiles.h"
+
+namespace unetq {
+
+namespace {
+
+// 16 outputs of 4 pixels to 64 bytes in their order. Nothing leaves int32 (winograd_allows), so the upper clamp can
+// wait until there are bytes.
+inline __m512i pack_bytes(__m512i a, __m512i b, __m512i c, __m512i d, __m512i hi) {
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_min_epu8(_mm512_permutexvar_epi32(order, bytes), hi);
+}
+
+using Four [[gnu::may_alias]] = int32_t;  // 4 channels
+
+// 4 channels of a tile with the weights of G vectors of outputs. In assembly, because gcc 12 otherwise renames
+// accumulators from one step to the next, and so keeps them in memory.
+template <int G>
+inline void multiply(const uint8_t* from, const __m512i (&w)[G], __m512i (&acc)[G]) {
+  __m512i bytes;
+  const Four& four = *reinterpret_cast<const Four*>(from);
+  if constexpr (G == 2) {
+    __asm__(
+        "vpbroadcastd %3, %2\n\t"
+        "vpdpbusd %4, %2, %0\n\t"
+        "vpdpbusd %5, %2, %1"
+        : "+v"(acc[0]), "+v"(acc[1]), "=&v"(bytes)
+        : "m"(four), "v"(w[0]), "v"(w[1]));
+  } else {
+    __asm__(
+        "vpbroadcastd %2, %1\n\t"
+        "vpdpbusd %3, %1, %0"
+        : "+v"(acc[0]), "=&v"(bytes)
+        : "m"(four), "v"(w[0]));
+  }
+}
+
+// The sums of one pair of positions over all channels, added to a and b. C: bytes of a tile in a chunk.
+template <int T, int G, int C>
+inline const uint8_t* multiply(const Block& block, const uint8_t* p, const uint8_t* q, const uint8_t* w,
+                               __m512i (&a)[T][G], __m512i (&b)[T][G]) {
+  w += 128;
+  const size_t next = block.weights;
+  const ptrdiff_t to_q = q - p;
+  int left = block.job.steps;
+  do {
+    const uint8_t* from = p;
+    const uint8_t* end = p + 4 * (left < C / 4 ? left : C / 4);
+    do {
+      __m512i wp[G], wq[G];
+#pragma GCC unroll 2
+      for (int g = 0; g < G; ++g) {
+        wp[g] = _mm512_loadu_si512(w + g * next);
+        wq[g] = _mm512_loadu_si512(w + g * next + 64);
+      }
+#pragma GCC unroll 12
+      for (int t = 0; t < T; ++t) multiply<G>(from + t * C, wp, a[t]);
+#pragma GCC unroll 12
+      for (int t = 0; t < T; ++t) multiply<G>(from + to_q + t * C, wq, b[t]);
+      from += 4;
+      w += 128;
+    } while (from != end);
+    left -= C / 4;
+    p += block.chunk;
+  } while (left > 0);
+  return w;
+}
+
+// Accumulators of one pair, at their starts.
+template <int T, int G>
+inline void begin(const Block& block, const uint8_t* w, __m512i (&a)[T][G], __m512i (&b)[T][G]) {
+#pragma GCC unroll 2
+  for (int g = 0; g < G; ++g) {
+    const __m512i start_a = _mm512_loadu_si512(w + g * block.weights);
+    const __m512i start_b = _mm512_loadu_si512(w + g * block.weights + 64);
+#pragma GCC unroll 12
+    for (int t = 0; t < T; ++t) {
+      a[t][g] = start_a;
+      b[t][g] = start_b;
+    }
+  }
+}
+
+template <int T, int G>
+inline void butterfly(__m512i (&a)[T][G], __m512i (&b)[T][G]) {
+#pragma GCC unroll 12
+  for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) {
+      const __m512i sum = _mm512_add_epi32(a[t][g], b[t][g]);
+      b[t][g] = _mm512_sub_epi32(a[t][g], b[t][g]);
+      a[t][g] = sum;
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace unetq
