@@ -173,7 +173,9 @@ def test_convolution_signed_extremes(row: dict[str, Any]) -> None:
 def test_convolution_several_panels(row: dict[str, Any]) -> None:
     """More weights than one panel of scratch holds."""
     rng = np.random.default_rng(5)
-    Case(row, rng, bits=max(row["always"]), channels=(260, 700 if row["limit"] else 300), size=(2, 5)).check(row["name"])
+    Case(row, rng, bits=max(row["always"]), channels=(260, 700 if row["limit"] else 300), size=(2, 5)).check(
+        row["name"]
+    )
 
 
 @rows("conv")
