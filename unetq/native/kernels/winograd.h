@@ -44,7 +44,7 @@ constexpr Axis kAxis4 = {4,
                           {0, 2, -1, -2, 1, 0},
                           {0, 4, 0, -5, 0, 1}}};
 
-// A pair of positions whose products run side by side, in the order of a kernel; q < 0: none.
+// A pair of positions whose products run side by side, in the order of a kernel.
 struct Pair {
   int p, q;
   bool negate_q;  // q's weights are stored with the other sign, so that the kernel may add

@@ -35,29 +35,25 @@ static inline void transform_taps(const Winograd& winograd, const int8_t (&taps)
 }
 
 // V of each p and q where all codes are 0.
-static inline void find_rest(const WeightSource& source, const Winograd& winograd, int32_t (&rest)[16][2]) {
+static inline void find_rest(const WeightSource& source, const Winograd& winograd, int32_t (&rest)[32]) {
   const int wide = winograd.x->positions;
-  for (int pair = 0; pair < 2 * winograd.pairs; ++pair) {
-    const int position = pair % 2 == 0 ? winograd.order[pair / 2].p : winograd.order[pair / 2].q;
-    if (position < 0) continue;
+  for (int half = 0; half < 2 * winograd.pairs; ++half) {
+    const int position = half % 2 == 0 ? winograd.order[half / 2].p : winograd.order[half / 2].q;
     int down = 0, along = 0;
     for (int k = 0; k < 6; ++k) {
       down += winograd.y->b[position / wide][k];
       along += winograd.x->b[position % wide][k];
     }
-    rest[pair / 2][pair % 2] =
-        winograd_offset(winograd, position / wide, position % wide) + source.in_zero * down * along;
+    rest[half] = winograd_offset(winograd, position / wide, position % wide) + source.in_zero * down * along;
   }
 }
 
 // What accumulators start at: it takes the offsets of V, and the zero of the input's codes, out again.
-static inline void put_starts(const int32_t (&rest)[16][2], const Winograd& winograd, const int32_t (&sums)[16][2],
-                              size_t bytes, uint8_t* to) {
+static inline void put_starts(const int32_t (&rest)[32], const Winograd& winograd, const int32_t (&sums)[32][16],
+                              int lane, size_t bytes, uint8_t* to) {
   uint32_t starts[16][2] = {};
-  for (int pair = 0; pair < winograd.pairs; ++pair) {
-    for (int k = 0; k < 2; ++k) {
-      starts[pair][k] = 0u - static_cast<uint32_t>(rest[pair][k]) * static_cast<uint32_t>(sums[pair][k]);
-    }
+  for (int half = 0; half < 2 * winograd.pairs; ++half) {
+    starts[half / 2][half % 2] = 0u - static_cast<uint32_t>(rest[half]) * static_cast<uint32_t>(sums[half][lane]);
   }
   const int fold = winograd.fold;
   // With a butterfly A + B must get p's start, A - B that of q, and only the first pair has starts. p and q are even:
@@ -79,14 +75,14 @@ static inline void put_starts(const int32_t (&rest)[16][2], const Winograd& wino
   }
 }
 
-// Channels as outer loop: `put(bytes [16 lanes][64], steps, to)` writes step after step of 16 lanes x 4 channels, 128
-// bytes apart.
+// Channels as outer loop: `put(bytes [16 lanes][64], steps, to, sums)` writes step after step of 16 lanes x 4 channels,
+// 128 bytes apart, and adds each lane's numbers to its sum.
 template <typename Put>
 static inline void pack_winograd_with(const Put& put, const WeightSource& source, const Winograd& winograd,
                                       int first_out, int count, uint8_t* block) {
   const size_t bytes = winograd_pair_bytes(source.channels);
   const int halves = 2 * winograd.pairs;
-  int32_t sums[16][16][2] = {};  // [lane][pair][p or q] of the numbers as they are stored
+  alignas(64) int32_t sums[32][16] = {};  // [p or q of a pair][lane] of the numbers as they are stored
   alignas(64) int8_t stored[32][16][kRun];
   std::memset(stored, 0, sizeof(stored));
   for (int channel = 0; channel < source.channels; channel += kRun) {
@@ -95,29 +91,25 @@ static inline void pack_winograd_with(const Put& put, const WeightSource& source
       int16_t u[30][kRun];
       load_taps(source, first_out + lane, channel, taps);
       transform_taps(winograd, taps, u);
-      for (int pair = 0; pair < halves; ++pair) {
-        const Pair& order = winograd.order[pair / 2];
-        const int position = pair % 2 == 0 ? order.p : order.q;
-        if (position < 0) continue;
-        const int16_t sign = pair % 2 == 1 && order.negate_q ? -1 : 1;
-        int8_t* to = stored[pair][lane];
-        int16_t sum = 0;  // 64 numbers of at most 127
-        for (int k = 0; k < kRun; ++k) {
-          const int16_t value = static_cast<int16_t>(sign * u[position][k]);
-          to[k] = static_cast<int8_t>(value);
-          sum = static_cast<int16_t>(sum + value);
+      for (int half = 0; half < halves; ++half) {
+        const Pair& order = winograd.order[half / 2];
+        const int position = half % 2 == 0 ? order.p : order.q;
+        int8_t* to = stored[half][lane];
+        if (half % 2 == 1 && order.negate_q) {
+          for (int k = 0; k < kRun; ++k) to[k] = static_cast<int8_t>(-u[position][k]);
+        } else {
+          for (int k = 0; k < kRun; ++k) to[k] = static_cast<int8_t>(u[position][k]);
         }
-        sums[lane][pair / 2][pair % 2] += sum;
       }
     }
     const int left = source.channels - channel, steps = ((left < kRun ? left : kRun) + 3) / 4;
-    for (int pair = 0; pair < halves; ++pair) {
-      put(&stored[pair][0][0], steps, block + pair / 2 * bytes + 128 + pair % 2 * 64 + channel * 32);
+    for (int half = 0; half < halves; ++half) {
+      put(&stored[half][0][0], steps, block + half / 2 * bytes + 128 + half % 2 * 64 + channel * 32, sums[half]);
     }
   }
-  int32_t rest[16][2] = {};
+  int32_t rest[32] = {};
   find_rest(source, winograd, rest);
-  for (int lane = 0; lane < 16; ++lane) put_starts(rest, winograd, sums[lane], bytes, block + 4 * lane);
+  for (int lane = 0; lane < 16; ++lane) put_starts(rest, winograd, sums, lane, bytes, block + 4 * lane);
 }
 
 }  // namespace unetq

@@ -106,7 +106,7 @@ class PyModel {
     raise_unless(session_->plan(height, width, &plan));
     py::dict result;
     result["arena_bytes"] = plan.arena_bytes;
-    result["scratch_bytes"] = plan.scratch_bytes;
+    result["scratch_bytes"] = plan.scratch_bytes + plan.thread_bytes * session_->threads();
     result["weights_bytes"] = session_->weights_bytes();
     return result;
   }
