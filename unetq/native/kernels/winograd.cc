@@ -10,43 +10,19 @@ namespace unetq {
 
 namespace {
 
-// Rows 1, 2, 0, 3 (see winograd2x2_avx512vnni.cc).
-#define UNETQ_PAIRS_2X2                                                                                         \
-  8, {                                                                                                          \
-    {5, 6, false}, {4, 7, true}, {9, 10, false}, {8, 11, true}, {1, 2, false}, {0, 3, true}, {13, 14, false}, { \
-      12, 15, true                                                                                              \
-    }                                                                                                           \
-  }
+// 2 x 2: rows of positions in the order 1, 2, 0, 3; 2 x 4: column after column; 1 x 2: the three rows of taps add up.
+constexpr Pair kRows2x2[] = {{5, 6, false}, {4, 7, true}, {9, 10, false},  {8, 11, true},
+                             {1, 2, false}, {0, 3, true}, {13, 14, false}, {12, 15, true}};
+constexpr Pair kColumns2x4[] = {{6, 12, false},  {0, 18, true}, {7, 13, false},  {1, 19, true},
+                                {8, 14, false},  {2, 20, true}, {9, 15, false},  {3, 21, true},
+                                {10, 16, false}, {4, 22, true}, {11, 17, false}, {5, 23, true}};
+constexpr Pair kRows1x2[] = {{1, 2, false}, {5, 6, false}, {9, 10, false}, {0, 3, true}, {4, 7, true}, {8, 11, true}};
 constexpr Winograd kTiles[] = {
-    {Layout::kWinograd2x2, &kAxis2, &kAxis2, UNETQ_PAIRS_2X2, 1, false},
-    {Layout::kWinograd2x2Pairs, &kAxis2, &kAxis2, UNETQ_PAIRS_2X2, 1, true},
-    {Layout::kWinograd2x4,
-     &kAxis2,
-     &kAxis4,
-     12,
-     {{6, 12, false},
-      {0, 18, true},
-      {7, 13, false},
-      {1, 19, true},
-      {8, 14, false},
-      {2, 20, true},
-      {9, 15, false},
-      {3, 21, true},
-      {10, 16, false},
-      {4, 22, true},
-      {11, 17, false},
-      {5, 23, true}},
-     1,
-     false},
-    {Layout::kWinograd1x2,
-     &kAxis1,
-     &kAxis2,
-     6,
-     {{1, 2, false}, {5, 6, false}, {9, 10, false}, {0, 3, true}, {4, 7, true}, {8, 11, true}},
-     3,
-     false},
+    {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2, false},
+    {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2Pairs, true},
+    {&kAxis2, &kAxis4, kColumns2x4, 12, 1, Layout::kWinograd2x4, false},
+    {&kAxis1, &kAxis2, kRows1x2, 6, 3, Layout::kWinograd1x2, false},
 };
-#undef UNETQ_PAIRS_2X2
 
 // Of products of a row's coefficients with any two rows: the largest sum of positive and of negative parts.
 struct Range {
@@ -120,7 +96,7 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
   }
   if (fit == Fit::kAlways) return true;
   const int positions = winograd.y->positions * winograd.x->positions;
-  int16_t u[30][kRun];
+  int16_t u[30][kRun] = {};
   for (int o = 0; o < outputs; ++o) {
     for (int channel = 0; channel < source.channels; channel += kRun) {
       int8_t taps[9][kRun];

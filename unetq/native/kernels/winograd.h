@@ -25,12 +25,6 @@ constexpr Axis kAxis2 = {2,
                          2,
                          {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}},
                          {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}}};
-// Points 0, 1, -1, 2 and infinity; outputs x 6 are [3 -3 -1 1 0; 0 -3 1 2 0; 0 -3 -1 4 6].
-constexpr Axis kAxis3 = {3,
-                         5,
-                         6,
-                         {{1, 0, 0}, {1, 1, 1}, {1, -1, 1}, {1, 2, 4}, {0, 0, 1}},
-                         {{2, -1, -2, 1, 0}, {0, -2, -1, 1, 0}, {0, 2, -3, 1, 0}, {0, -1, 0, 1, 0}, {0, 2, -1, -2, 1}}};
 // Points 0, 1, -1, 2, -2 and infinity; outputs x 24 are [1 2 2 1 1 0; 0 2 -2 2 -2 0; 0 2 2 4 4 0; 0 2 -2 8 -8 4]: what
 // rows of G have room for below the largest, 7, they take over.
 constexpr Axis kAxis4 = {4,
@@ -51,13 +45,12 @@ struct Pair {
 };
 
 struct Winograd {
-  Layout layout;
   const Axis *y, *x;
-  int pairs;
-  Pair order[16];
-  // With a butterfly, pairs come in twos (1, 2), (0, -3): sums A and B of the first become A + B and A - B, which go on
-  // adding the second. Pairs before `fold` are of the first kind, as many others follow, and so on; 0: no butterfly.
-  int fold;
+  // Pairs come in twos (1, 2), (0, -3): sums A and B of the first become A + B and A - B, which go on adding the
+  // second. `fold` pairs of the first kind are added up, then as many of the second, and so on.
+  const Pair* order;
+  int pairs, fold;
+  Layout layout;
   bool saturates;     // products are added two by two to 16 bits, where they must fit
   int power() const;  // the power of two within the scale
 };

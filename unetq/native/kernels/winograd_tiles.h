@@ -31,30 +31,30 @@ struct Bytes;
 template <>
 struct Bytes<64> {
   using Type = __m512i;
-  static inline Type load(const uint8_t* from) { return _mm512_loadu_si512(from); }
-  static inline void store(uint8_t* to, Type v) { _mm512_storeu_si512(to, v); }
-  static inline Type add(Type a, Type b) { return _mm512_add_epi8(a, b); }
-  static inline Type sub(Type a, Type b) { return _mm512_sub_epi8(a, b); }
-  static inline Type flip(Type a) { return _mm512_xor_si512(a, _mm512_set1_epi8(-128)); }
+  static Type load(const uint8_t* from) { return _mm512_loadu_si512(from); }
+  static void store(uint8_t* to, Type v) { _mm512_storeu_si512(to, v); }
+  static Type add(Type a, Type b) { return _mm512_add_epi8(a, b); }
+  static Type sub(Type a, Type b) { return _mm512_sub_epi8(a, b); }
+  static Type flip(Type a) { return _mm512_xor_si512(a, _mm512_set1_epi8(-128)); }
 };
 #endif
 template <>
 struct Bytes<32> {
   using Type = __m256i;
-  static inline Type load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-  static inline void store(uint8_t* to, Type v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), v); }
-  static inline Type add(Type a, Type b) { return _mm256_add_epi8(a, b); }
-  static inline Type sub(Type a, Type b) { return _mm256_sub_epi8(a, b); }
-  static inline Type flip(Type a) { return _mm256_xor_si256(a, _mm256_set1_epi8(-128)); }
+  static Type load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+  static void store(uint8_t* to, Type v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), v); }
+  static Type add(Type a, Type b) { return _mm256_add_epi8(a, b); }
+  static Type sub(Type a, Type b) { return _mm256_sub_epi8(a, b); }
+  static Type flip(Type a) { return _mm256_xor_si256(a, _mm256_set1_epi8(-128)); }
 };
 template <>
 struct Bytes<16> {
   using Type = __m128i;
-  static inline Type load(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
-  static inline void store(uint8_t* to, Type v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), v); }
-  static inline Type add(Type a, Type b) { return _mm_add_epi8(a, b); }
-  static inline Type sub(Type a, Type b) { return _mm_sub_epi8(a, b); }
-  static inline Type flip(Type a) { return _mm_xor_si128(a, _mm_set1_epi8(-128)); }
+  static Type load(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
+  static void store(uint8_t* to, Type v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), v); }
+  static Type add(Type a, Type b) { return _mm_add_epi8(a, b); }
+  static Type sub(Type a, Type b) { return _mm_sub_epi8(a, b); }
+  static Type flip(Type a) { return _mm_xor_si128(a, _mm_set1_epi8(-128)); }
 };
 
 // Down a column of 4 (or 3) rows of pixels.
