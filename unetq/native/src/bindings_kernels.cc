@@ -187,6 +187,7 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   job.out_zero = set.out_zero;
   job.lo = set.lo;
   job.hi = set.hi;
+  job.y1 = job.out.height;
   Pool pool(set.threads);
   const size_t bytes =
       conv_scratch_bytes(kernel, transposed ? 1 : side, job.in.channels, static_cast<int>(job.in.pixel), out);

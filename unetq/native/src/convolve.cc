@@ -35,10 +35,10 @@ struct Panel {
   size_t bytes() const { return weights_bytes() + 3 * channel_bytes(); }
 };
 
-// One parity of a transposed convolution, or the whole of another.
+// One parity of a transposed convolution, or the whole of another: its rows [y0, y1).
 struct Part {
   int dy = 0, dx = 0;
-  int height = 0, width = 0;
+  int y0 = 0, y1 = 0, width = 0;
 };
 
 class Driver {
@@ -55,12 +55,13 @@ class Driver {
     const int step = job_.transposed ? 2 : 1;
     for (int dy = 0; dy < step; ++dy) {
       for (int dx = 0; dx < step; ++dx) {
-        const Part part = {dy, dx, (job_.out.height - dy + step - 1) / step, (job_.out.width - dx + step - 1) / step};
-        if (part.height < 1 || part.width < 1) continue;
+        const Part part = {dy, dx, (job_.y0 - dy + step - 1) / step, (job_.y1 - dy + step - 1) / step,
+                           (job_.out.width - dx + step - 1) / step};
+        if (part.y1 <= part.y0 || part.width < 1) continue;
         const int panel = panel_.blocks * panel_.lanes;
         for (int first = 0; first < job_.out.channels; first += panel) {
           const int count = std::min(panel, job_.out.channels - first);
-          pack(part, first, count);
+          if (!job_.expanded) pack(part, first, count);
           rows(part, first, count);
         }
       }
@@ -125,10 +126,10 @@ class Driver {
       all.logits_row = static_cast<ptrdiff_t>(step) * job_.out.width;
       all.logits_pixel = step;
     }
-    pool_.parallel_for((part.height + kRowsPerTask - 1) / kRowsPerTask, [&](int task) {
+    pool_.parallel_for((part.y1 - part.y0 + kRowsPerTask - 1) / kRowsPerTask, [&](int task) {
       ConvRows some = all;
-      some.y0 = task * kRowsPerTask;
-      some.y1 = std::min(part.height, some.y0 + kRowsPerTask);
+      some.y0 = part.y0 + task * kRowsPerTask;
+      some.y1 = std::min(part.y1, some.y0 + kRowsPerTask);
       kernel_.conv(some);
     });
   }
@@ -145,6 +146,11 @@ class Driver {
 
 size_t conv_scratch_bytes(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
   return Panel(kernel, side, in_channels, in_pixel, out_channels).bytes();
+}
+
+bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
+  const Panel panel(kernel, side, in_channels, in_pixel, out_channels);
+  return panel.blocks * panel.lanes >= out_channels;
 }
 
 void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool) {

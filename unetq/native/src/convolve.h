@@ -24,10 +24,15 @@ struct ConvJob {
   size_t packed_bytes = 0;
   const float *m = nullptr, *b = nullptr;
   int in_zero = 0, out_zero = 0, lo = 0, hi = 0;
+  int y0 = 0, y1 = 0;     // rows of the output to make
+  bool expanded = false;  // the weights are in the scratch already, by the same layer (conv_fits_panel)
 };
 
 // Scratch for a layer with `side` x `side` taps a pixel (1 for transposed).
 size_t conv_scratch_bytes(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels);
+
+// Whether all of a layer's weights are expanded at once.
+bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels);
 
 void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool);
 

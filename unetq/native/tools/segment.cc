@@ -71,7 +71,7 @@ class Segmenter {
     int64_t done = z * static_cast<int64_t>(at_.rows.size() * at_.columns.size());
     const int64_t total = at_.view.size[2] * static_cast<int64_t>(at_.rows.size() * at_.columns.size());
     if (at_.whole()) {
-      require(job_.session->run(image_.data(), size, logits_.data(), job_.on_layer));
+      require(job_.session->run(image_.data(), size, logits_.data(), {job_.on_layer}));
       job_.on_tile(done + 1, total);
       return;
     }
@@ -79,7 +79,7 @@ class Segmenter {
     for (const Window& down : at_.rows) {
       for (const Window& across : at_.columns) {
         cut(down, across);
-        require(job_.session->run(tile_.data(), size, tile_logits_.data(), job_.on_layer));
+        require(job_.session->run(tile_.data(), size, tile_logits_.data(), {job_.on_layer}));
         blend(down, across);
         job_.on_tile(++done, total);
       }
@@ -157,7 +157,7 @@ uint64_t needed_bytes(const Study& study, const Job& job) {
   const uint64_t tile = static_cast<uint64_t>(at.tile_height()) * static_cast<uint64_t>(at.tile_width());
   if (!at.whole()) bytes += (1 + classes) * tile * sizeof(float);
   Plan plan;
-  require(job.session->plan(at.tile_height(), at.tile_width(), &plan));
+  require(job.session->plan({at.tile_height(), at.tile_width()}, &plan));
   return bytes + plan.arena_bytes + plan.scratch_bytes;
 }
 

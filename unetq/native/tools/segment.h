@@ -13,7 +13,7 @@ struct Job {
   Session* session = nullptr;
   Prep prep;
   std::function<void(int64_t done, int64_t total)> on_tile;
-  Session::Observer on_layer;
+  Observer on_layer;
 };
 
 // Bytes that `segment` takes beside the study: mask, slice, logits and the network's own.
