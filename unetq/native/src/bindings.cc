@@ -113,6 +113,29 @@ class PyModel {
     return result;
   }
 
+  py::list buffers(int height, int width) const {
+    Plan plan;
+    raise_unless(session_->plan({height, width}, &plan));
+    py::list result;
+    for (size_t b = 0; b < plan.buffers.size(); ++b) {
+      const Buffer& buffer = plan.buffers[b];
+      py::list names;
+      for (size_t t = 0; t < plan.tensors.size(); ++t) {
+        if (plan.tensors[t].buffer == static_cast<int>(b)) names.append(session_->model().tensors[t].name);
+      }
+      py::dict row;
+      row["tensors"] = names;
+      row["bytes"] = buffer.bytes;
+      row["rows"] = buffer.rows;
+      row["height"] = buffer.height;
+      row["first_op"] = session_->model().ops[buffer.birth].name;
+      row["last_op"] = session_->model().ops[buffer.death].name;
+      row["offset"] = buffer.offset;
+      result.append(row);
+    }
+    return result;
+  }
+
   std::string isa() const { return isa_name(session_->isa()); }
   std::string hash() const { return session_->model().hash; }
   int threads() const { return session_->threads(); }
@@ -157,6 +180,7 @@ PYBIND11_MODULE(_native, module) {
       .def("dump", &PyModel::dump, py::arg("image"))
       .def("profile", &PyModel::profile, py::arg("image"))
       .def("plan", &PyModel::plan, py::arg("height"), py::arg("width"))
+      .def("buffers", &PyModel::buffers, py::arg("height"), py::arg("width"))
       .def_property_readonly("isa", &PyModel::isa)
       .def_property_readonly("hash", &PyModel::hash)
       .def_property_readonly("threads", &PyModel::threads);

@@ -1,7 +1,6 @@
 #include "plan.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "convolve.h"
 
@@ -12,7 +11,7 @@ namespace {
 constexpr size_t kAlign = 64;
 constexpr size_t kMaxArena = size_t{1} << 40;
 // Expanded weights that a group of strips keeps; what is above is expanded anew for each strip.
-constexpr size_t kMaxKept = size_t{1536} * 1024;
+constexpr size_t kMaxKept = size_t{2048} * 1024;
 // Kernels that make several rows at a time read on below a strip's last row.
 constexpr int kOverreadRows = 4;
 
@@ -202,28 +201,37 @@ class Planner {
     }
   }
 
-  // Largest first, each at the lowest place that is free for its whole life.
+  // Neither order is best for every network; both cost nothing.
   void assign_offsets() {
-    std::vector<int> order(plan_.buffers.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int a, int b) { return plan_.buffers[a].bytes > plan_.buffers[b].bytes; });
+    const auto largest = [](const Buffer& a, const Buffer& b) { return a.bytes > b.bytes; };
+    const auto longest = [](const Buffer& a, const Buffer& b) { return a.death - a.birth > b.death - b.birth; };
+    const size_t one = assign_offsets(largest), other = assign_offsets(longest);
+    plan_.arena_bytes = one < other ? assign_offsets(largest) : other;
+  }
+
+  // By an order, each at the lowest place that is free for its whole life; returns the bytes of all.
+  template <typename Before>
+  size_t assign_offsets(const Before& before) {
+    std::vector<Buffer*> order;
+    for (Buffer& buffer : plan_.buffers) order.push_back(&buffer);
+    std::stable_sort(order.begin(), order.end(), [&](const Buffer* a, const Buffer* b) { return before(*a, *b); });
     std::vector<const Buffer*> placed;  // by offset
-    for (int index : order) {
-      Buffer& buffer = plan_.buffers[index];
+    size_t bytes = 0;
+    for (Buffer* buffer : order) {
       size_t offset = 0;
       for (const Buffer* other : placed) {
-        const bool together = buffer.birth <= other->death && other->birth <= buffer.death;
+        const bool together = buffer->birth <= other->death && other->birth <= buffer->death;
         if (!together) continue;
-        if (offset + buffer.bytes <= other->offset) break;
+        if (offset + buffer->bytes <= other->offset) break;
         offset = std::max(offset, other->offset + other->bytes);
       }
-      buffer.offset = offset;
-      plan_.arena_bytes = std::max(plan_.arena_bytes, offset + buffer.bytes);
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), &buffer,
+      buffer->offset = offset;
+      bytes = std::max(bytes, offset + buffer->bytes);
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer,
                                      [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; }),
-                    &buffer);
+                    buffer);
     }
+    return bytes;
   }
 
   const Model& model_;

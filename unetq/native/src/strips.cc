@@ -10,7 +10,14 @@ namespace {
 
 // A strip is work enough for several threads, and the second-level cache still holds a good part of it.
 constexpr int kStripPixels = 8192;
-constexpr int kMinRows = 8;
+constexpr int kMinRows = 8, kMaxRows = 16;
+// Weights that cannot stay expanded from strip to strip: expanding one takes about as long as 200 multiplications, so
+// with so many pixels a strip it is 1 % of the time.
+constexpr int64_t kKeptWeights = int64_t{2} << 20;
+constexpr int kRepackPixels = 20480;
+// The two largest levels run strip by strip together where their weights can stay expanded meanwhile: what lies between
+// them is then not whole either. Further down a pair's own rolling buffers would cost more than that saves.
+constexpr int64_t kPairWeights = int64_t{1} << 20;
 // Kernels work on blocks of up to 4 rows; a strip that ends inside one would compute some of it in vain.
 constexpr int kUnit = 4;
 
@@ -70,14 +77,31 @@ class Schedule {
     }
   }
 
+  // Of the operations' largest output.
+  int level(int first, int last) const {
+    int level = out(first).level;
+    for (int i = first; i <= last; ++i) level = std::min(level, out(i).level);
+    return level;
+  }
+
+  int64_t weights(int first, int last) const {
+    int64_t weights = 0;
+    for (int i = first; i <= last; ++i) {
+      const Op& op = model_.ops[i];
+      weights += int64_t{op.kernel} * op.kernel * model_.tensors[op.input_a].channels * out(i).channels;
+    }
+    return weights;
+  }
+
   Group make(int first, int last) const {
     Group group;
     group.first = first;
     group.last = last;
-    int level = 16;
-    for (int i = first; i <= last; ++i) level = std::min(level, out(i).level);
+    const int level = this->level(first, last);
     const int height = level_size(height_, level), width = level_size(width_, level);
-    int rows = round_up(std::max(kMinRows, (kStripPixels + width - 1) / width), kUnit), unit = kUnit;
+    int rows = round_up(std::clamp((kStripPixels + width - 1) / width, kMinRows, kMaxRows), kUnit), unit = kUnit;
+    if (weights(first, last) > kKeptWeights)
+      rows = std::max(rows, round_up((kRepackPixels + width - 1) / width, kUnit));
     if (strip_rows_ > 0) {
       rows = std::max(1, strip_rows_ >> level);
       unit = 1;
@@ -158,6 +182,13 @@ std::vector<Group> make_groups(const Model& model, int height, int width, int st
     while (last + 1 < count && model.ops[last].kind != OpKind::kMaxpool && !upsamples(model.ops[last + 1].kind)) ++last;
     groups.push_back(schedule.make(first, last));
     first = last + 1;
+  }
+  for (size_t i = 0; i + 1 < groups.size(); ++i) {
+    const Group a = groups[i], b = groups[i + 1];
+    const bool largest = schedule.level(a.first, b.last) == 0;
+    if (!largest || !a.strips() || !b.strips() || schedule.weights(a.first, b.last) > kPairWeights) continue;
+    groups[i] = schedule.make(a.first, b.last);
+    groups.erase(groups.begin() + static_cast<ptrdiff_t>(i) + 1);
   }
   return groups;
 }
