@@ -20,7 +20,9 @@ from tests.image.made import OBLIQUE, nifti, save
 from tests.models import random_graph
 from unetq.deploy.container import write_model
 from unetq.image.read import read
+from unetq.runtime.footprint import footprint
 from unetq.runtime.meta import Label, ModelMeta
+from unetq.runtime.model import open_model
 from unetq.runtime.predict import PredictOptions, predict_file
 from unetq.spec import NetSpec, PrepSpec
 
@@ -168,6 +170,20 @@ def test_report(command: Path, models: dict[str, Path], tmp_path: Path) -> None:
     plain = run(command, models["tiles"], source, tmp_path / "mask.nii")
     assert plain.stdout == "" and "peak memory" in plain.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.nii", "study.nii"]
+
+
+@pytest.mark.parametrize("net", [NetSpec(base=32, depth=2), NetSpec(base=16, depth=3, upsampling="transposed")])
+def test_memory_is_what_info_says(command: Path, net: NetSpec, tmp_path: Path) -> None:
+    path = write_model(random_graph(net, 0), ModelMeta(PrepSpec(), (Label("a"),)), tmp_path / "model.gguf")
+    peak = {}
+    for side in (16, 400, 512):
+        np.save(tmp_path / "study.npy", np.random.default_rng(0).integers(0, 99, (side, side)).astype(np.uint8))
+        words = (path, tmp_path / "study.npy", tmp_path / "out.npy", "--threads", 1)
+        peak[side] = succeed(command, *words)["peak_rss_bytes"]
+    model = open_model(path, 1)
+    said = {side: footprint(model, side, side)["total_bytes"] + 2 * side**2 for side in peak}  # study and mask
+    for side in (400, 512):
+        assert peak[side] - peak[16] == pytest.approx(said[side] - said[16], rel=0.05, abs=2**19)
 
 
 @pytest.mark.parametrize(
