@@ -213,6 +213,7 @@ class Planner {
   template <typename Before>
   size_t assign_offsets(const Before& before) {
     std::vector<Buffer*> order;
+    order.reserve(plan_.buffers.size());
     for (Buffer& buffer : plan_.buffers) order.push_back(&buffer);
     std::stable_sort(order.begin(), order.end(), [&](const Buffer* a, const Buffer* b) { return before(*a, *b); });
     std::vector<const Buffer*> placed;  // by offset

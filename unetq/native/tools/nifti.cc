@@ -73,8 +73,9 @@ class Head {
 bool sample_of(int datatype, Sample* sample) {
   constexpr int kTypes[] = {2, 256, 512, 4, 768, 8, 1280, 1024, 16, 64};  // in the order of Sample
   const auto* found = std::find(std::begin(kTypes), std::end(kTypes), datatype);
+  if (found == std::end(kTypes)) return false;
   *sample = static_cast<Sample>(found - std::begin(kTypes));
-  return found != std::end(kTypes);
+  return true;
 }
 
 // A spatial code that the standard does not know counts as none.

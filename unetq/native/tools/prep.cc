@@ -35,13 +35,14 @@ constexpr int64_t kBlock = 128;
 // numpy's pairwise sum of n numbers that `next(values, count)` hands out in order: 8 running sums in blocks of at most
 // 128, halves added up, each half a multiple of 8 long. Another order would give another last bit.
 template <typename Next>
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the logarithm of n
 double pairwise(int64_t n, Next& next) {
   if (n > kBlock) {
     const int64_t half = n / 2 - n / 2 % 8;
     const double first = pairwise(half, next);
     return first + pairwise(n - half, next);
   }
-  double values[kBlock];
+  double values[kBlock] = {};
   next(values, n);
   int64_t i = 0;
   double sum = 0;
@@ -79,7 +80,7 @@ class Sequence {
       for (int64_t i = 0; i < some; ++i) {
         double value = row_[static_cast<size_t>(at_ + i)];
         if (prep_.has_window) value = std::min(std::max(value, prep_.low), prep_.high);
-        out[done + i] = (value - low_) / range_;
+        *out++ = (value - low_) / range_;
       }
       at_ += some;
       done += some;
@@ -148,6 +149,8 @@ Prep prep_of(const Model& model) {
 Lattice::Lattice(int64_t from, int64_t to) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   const double last = static_cast<double>(from - 1);
+  for (std::vector<int64_t>* each : {&low, &high}) each->reserve(static_cast<size_t>(to));
+  t.reserve(static_cast<size_t>(to));
   for (int64_t i = 0; i < to; ++i) {
     const double at = std::min(std::max((static_cast<double>(i) + 0.5) * scale - 0.5, 0.0), last);
     low.push_back(static_cast<int64_t>(at));
@@ -247,6 +250,7 @@ std::vector<Window> windows(int64_t n, const Prep& prep) {
     for (size_t i = 0; i < side; ++i) total[static_cast<size_t>(start) + i] += bell[i];
   }
   std::vector<Window> made;
+  made.reserve(starts.size());
   for (int64_t start : starts) {
     Window window{start, std::vector<float>(side)};
     for (size_t i = 0; i < side; ++i) {

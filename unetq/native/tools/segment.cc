@@ -114,6 +114,7 @@ class Segmenter {
   // Logits, not labels, go back to the study's pixel size, a row at a time.
   void labels(int64_t mask_start) {
     std::vector<Rows> planes;
+    planes.reserve(classes_);
     for (size_t k = 0; k < classes_; ++k) {
       const float* plane = logits_.data() + k * at_.pixels();
       const int64_t width = at_.seen.width;
