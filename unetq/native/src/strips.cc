@@ -10,7 +10,7 @@ namespace {
 
 // A strip is work enough for several threads, and the second-level cache still holds a good part of it.
 constexpr int kStripPixels = 8192;
-constexpr int kMinRows = 8, kMaxRows = 16;
+constexpr int kMinRows = 8, kMaxRows = 16, kMinPixels = 1024;
 // Weights that cannot stay expanded from strip to strip: expanding one takes about as long as 200 multiplications, so
 // with so many pixels a strip it is 1 % of the time.
 constexpr int64_t kKeptWeights = int64_t{2} << 20;
@@ -100,6 +100,7 @@ class Schedule {
     const int level = this->level(first, last);
     const int height = level_size(height_, level), width = level_size(width_, level);
     int rows = round_up(std::clamp((kStripPixels + width - 1) / width, kMinRows, kMaxRows), kUnit), unit = kUnit;
+    rows = std::max(rows, round_up(kMinPixels / width, kUnit));
     if (weights(first, last) > kKeptWeights)
       rows = std::max(rows, round_up((kRepackPixels + width - 1) / width, kUnit));
     if (strip_rows_ > 0) {
