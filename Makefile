@@ -19,9 +19,9 @@ lint: $(VENV)/dev
 	rm -rf build/tree && mkdir -p build/tree && cp -r unetq build/tree/ && cp -r app data_prep build/tree/unetq/
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'unetq/native/*.cc' 'unetq/native/*.h')
-	$(BIN)/cmake -S unetq/native -B build/tidy -DPYTHON_EXECUTABLE=$(abspath $(BIN))/python \
+	$(BIN)/cmake -S unetq/native -B build/tidy -DUNETQ_RUN=ON -DPYTHON_EXECUTABLE=$(abspath $(BIN))/python \
 	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) >build/tidy.log || { cat build/tidy.log; exit 1; }
-	git ls-files 'unetq/native/kernels/*.cc' 'unetq/native/src/*.cc' | xargs -P 2 -n 4 $(BIN)/clang-tidy --quiet -p build/tidy
+	git ls-files 'unetq/native/kernels/*.cc' 'unetq/native/src/*.cc' 'unetq/native/tools/*.cc' | xargs -P 2 -n 4 $(BIN)/clang-tidy --quiet -p build/tidy
 	$(BIN)/python scripts/check_style.py
 	cd build/tree && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p unetq
 	cd build/tree && $(abspath $(BIN))/lint-imports --config $(abspath pyproject.toml)

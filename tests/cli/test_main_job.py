@@ -98,6 +98,14 @@ def test_info_json(place: Path) -> None:
     assert info["bytes_file"] == (place / "model.gguf").stat().st_size
 
 
+def test_info_memory(place: Path) -> None:
+    taken = unetq("info", place / "model.gguf", "--memory", "300x200")["memory"]
+    parts = ("weights", "arena", "scratch", "image", "logits")
+    assert taken["size"] == [300, 200] and taken["total_bytes"] == sum(taken[f"{part}_bytes"] for part in parts)
+    assert 0 < taken["skip_bytes"] < taken["arena_bytes"] and taken["image_bytes"] == 4 * 300 * 200
+    assert max(row["offset"] + row["bytes"] for row in taken["buffers"]) == taken["arena_bytes"]
+
+
 def test_predict_json(place: Path) -> None:
     out = place / "mask.tif"
     result = unetq("predict", place / "model.gguf", place / "raw/train-volume.tif", "--out", out, "--threads", 2)

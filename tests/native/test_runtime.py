@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.models import random_graph, write
@@ -144,6 +147,55 @@ def test_threads_do_not_change_the_result(tmp_path: Path, isa: str) -> None:
     case = Net(tmp_path, NetSpec(base=8, depth=2), (45, 38))
     for threads in (1, 2, 3, 4):
         case.check(threads)
+
+
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+@pytest.mark.parametrize("size", [(21, 10), (32, 24), (1, 7), (39, 3)])
+def test_strips_do_not_change_the_result(tmp_path: Path, isa: str, upsampling: Any, size: tuple[int, int]) -> None:
+    """Every height of a strip, down to one row of the image."""
+    case = Net(tmp_path, NetSpec(base=6, depth=3, cap=20, out_channels=2, upsampling=upsampling), size)
+    for threads in (1, 3):
+        model = _native.Model(str(case.path), threads)
+        for rows in (*range(1, size[0] + 2), 1 << 30):
+            np.testing.assert_array_equal(model.run(case.image, strip_rows=rows), case.want["head"], str(rows))
+
+
+def test_strips_of_an_uncommon_graph(tmp_path: Path, isa: str) -> None:
+    for seed in range(3):
+        graph = uncommon_graph(seed)
+        write(graph, tmp_path / "model.gguf")
+        image = picture(2, (23, 18), seed)
+        model = _native.Model(str(tmp_path / "model.gguf"), 2)
+        want = run_reference(graph, image)["head"]
+        for rows in range(1, 25):
+            np.testing.assert_array_equal(model.run(image, strip_rows=rows), want, str(rows))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_strips_of_any_network(data: st.DataObject) -> None:
+    net = NetSpec(
+        base=data.draw(st.integers(1, 9)),
+        depth=data.draw(st.integers(1, 4)),
+        cap=data.draw(st.integers(9, 70)),
+        upsampling=data.draw(st.sampled_from(UPSAMPLINGS)),
+        last_kernel=data.draw(st.sampled_from([1, 3])),
+        quant=QuantSpec.of("fixed", data.draw(st.integers(1, 8)), data.draw(st.integers(1, 8))),
+    )
+    size = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 40))
+    with tempfile.TemporaryDirectory() as folder:
+        case = Net(Path(folder), net, size, data.draw(st.integers(0, 9)))
+        model = _native.Model(str(case.path), data.draw(st.integers(1, 4)))
+        for rows in data.draw(st.lists(st.integers(1, 75), min_size=2, max_size=4)):
+            np.testing.assert_array_equal(model.run(case.image, strip_rows=rows), case.want["head"], str(rows))
+
+
+def test_a_large_image_runs_in_strips_by_itself(tmp_path: Path) -> None:
+    case = Net(tmp_path, NetSpec(base=8, depth=2), (200, 130))
+    model = _native.Model(str(case.path), 2)
+    rolling = [row for row in model.buffers(200, 130) if row["rows"] < row["height"]]
+    assert {name for row in rolling for name in row["tensors"]} >= {"enc0.conv1", "dec0.conv1", "dec0.conv2", "cat0"}
+    np.testing.assert_array_equal(model.run(case.image), case.want["head"])
 
 
 def test_one_model_serves_images_of_changing_size(tmp_path: Path) -> None:

@@ -167,16 +167,25 @@ def export(
 
 
 @app.command()
-def info(model: Annotated[Path, typer.Argument(help="Model file.")], as_json: Json = False) -> None:
-    """Show what a model file holds: provenance, bits, nominal and honest bytes per layer."""
-    from unetq.report.tables import info_table
+def info(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    memory: Annotated[str | None, typer.Option("--memory", help="Show what an image of HEIGHTxWIDTH takes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a model file holds: provenance, bits, nominal and honest bytes per layer; and what a run of it takes."""
+    from unetq.report.tables import info_table, memory_table
+    from unetq.runtime.bench import parse_size
+    from unetq.runtime.footprint import footprint
     from unetq.runtime.model import open_model
 
     opened = open_model(model)
     result = opened.info()
+    taken = footprint(opened, *parse_size(memory)) if memory else None
     if as_json:
-        return emit(result, True)
+        return emit(result | ({"memory": taken} if taken else {}), True)
     note.print(info_table(result, opened.meta))
+    if taken:
+        note.print(memory_table(taken))
     return None
 
 

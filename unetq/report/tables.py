@@ -15,7 +15,7 @@ from unetq.report.columns import headings
 from unetq.report.rows import Row
 from unetq.report.words import NONE, show_bytes, show_ms
 
-__all__ = ["bench_table", "csv_text", "info_table", "peers_table", "rich_table"]
+__all__ = ["bench_table", "csv_text", "info_table", "memory_table", "peers_table", "rich_table"]
 
 
 class Meta(Protocol):
@@ -96,6 +96,26 @@ def info_table(info: Mapping[str, Any], meta: Meta) -> RenderableType:
         f"trained on: {_provenance(meta.provenance)}",
         f"intended use: {meta.intended_use}",
         f"hash: {info['hash']}",
+    ]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def memory_table(taken: Mapping[str, Any]) -> RenderableType:
+    """What a run takes, for the terminal: a line a buffer of the arena, then the sums."""
+    table = Table(header_style="bold")
+    for heading in ("Tensors", "From", "To"):
+        table.add_column(heading)
+    for heading in ("Rows", "Bytes"):
+        table.add_column(heading, justify="right")
+    for row in taken["buffers"]:
+        rows = f"{row['rows']} of {row['height']}"
+        table.add_row(", ".join(row["tensors"]), row["first_op"], row["last_op"], rows, f"{row['bytes']:,}")
+    height, width = taken["size"]
+    size = {key.removesuffix("_bytes"): show_bytes(value) for key, value in taken.items() if key.endswith("_bytes")}
+    lines = [
+        f"an image of {height} x {width}: {size['total']} in all",
+        f"arena {size['arena']} (skips {size['skip']}), scratch {size['scratch']}, weights {size['weights']}, "
+        f"image {size['image']}, logits {size['logits']}",
     ]
     return Group(table, *(Text(line) for line in lines))
 

@@ -96,6 +96,21 @@ class Model:
         result: dict[str, int] = _refusing(self.path, lambda: self._native.plan(height, width))
         return result
 
+    def buffers(self, height: int, width: int) -> list[dict[str, Any]]:
+        """The arena of a run of this size: [{tensors, bytes, offset, rows, height, first_op, last_op}]."""
+        result: list[dict[str, Any]] = _refusing(self.path, lambda: self._native.buffers(height, width))
+        return result
+
+    @property
+    def skips(self) -> set[str]:
+        """Names of the tensors that a concatenation takes over from another level's way down."""
+        names = self._keys["unetq.graph.tensor.name"]
+        columns = ("kind", "input_a", "input_b", "output")
+        ops = list(zip(*(self._keys[f"unetq.graph.op.{column}"] for column in columns), strict=True))
+        raised = {output for kind, *_, output in ops if kind in ("nearest", "bilinear", "transposed")}
+        joined = {i for kind, a, b, _ in ops if kind == "concat" for i in (a, b)}
+        return {names[i] for i in joined - raised}
+
     def info(self) -> dict[str, Any]:
         """What the file holds: {parameters, bytes_file, bytes_float32, bytes_nominal, bytes_honest, hash,
         layers: [{name, op, wbits, abits, bytes, bytes_nominal}]}.

@@ -56,16 +56,17 @@ class PyModel {
     return py::array_t<int8_t>(static_cast<py::ssize_t>(tensor.bytes), reinterpret_cast<const int8_t*>(tensor.data));
   }
 
-  py::array_t<float> run(const Image& image) { return run_observed(image, nullptr); }
+  py::array_t<float> run(const Image& image, int strip_rows) { return run_observed(image, {nullptr, strip_rows}); }
 
   // Codes of every tensor that holds codes, and the logits.
   py::dict dump(const Image& image) {
     const Model& model = session_->model();
     std::vector<std::vector<int16_t>> codes(model.tensors.size());
-    py::array_t<float> logits = run_observed(image, [&](size_t op, double) {
+    const Observer keep = [&](size_t op, double) {
       const int output = model.ops[op].output;
       if (model.tensors[output].kind != TensorKind::kFloat) codes[output] = session_->tensor_codes(output);
-    });
+    };
+    py::array_t<float> logits = run_observed(image, {keep, kWhole});
     py::dict result;
     for (size_t t = 0; t < codes.size(); ++t) {
       const Tensor& info = model.tensors[t];
@@ -84,9 +85,10 @@ class PyModel {
       const char* kernel;
     };
     std::vector<Row> rows;
-    run_observed(image, [&](size_t op, double seconds) {
+    const Observer note = [&](size_t op, double seconds) {
       rows.push_back({seconds, session_->macs(op), session_->kernel_name(op)});
-    });
+    };
+    run_observed(image, {note});
     py::list result;
     for (size_t i = 0; i < rows.size(); ++i) {
       const Op& op = session_->model().ops[i];
@@ -103,11 +105,34 @@ class PyModel {
 
   py::dict plan(int height, int width) const {
     Plan plan;
-    raise_unless(session_->plan(height, width, &plan));
+    raise_unless(session_->plan({height, width}, &plan));
     py::dict result;
     result["arena_bytes"] = plan.arena_bytes;
     result["scratch_bytes"] = plan.scratch_bytes + plan.thread_bytes * session_->threads();
     result["weights_bytes"] = session_->weights_bytes();
+    return result;
+  }
+
+  py::list buffers(int height, int width) const {
+    Plan plan;
+    raise_unless(session_->plan({height, width}, &plan));
+    py::list result;
+    for (size_t b = 0; b < plan.buffers.size(); ++b) {
+      const Buffer& buffer = plan.buffers[b];
+      py::list names;
+      for (size_t t = 0; t < plan.tensors.size(); ++t) {
+        if (plan.tensors[t].buffer == static_cast<int>(b)) names.append(session_->model().tensors[t].name);
+      }
+      py::dict row;
+      row["tensors"] = names;
+      row["bytes"] = buffer.bytes;
+      row["rows"] = buffer.rows;
+      row["height"] = buffer.height;
+      row["first_op"] = session_->model().ops[buffer.birth].name;
+      row["last_op"] = session_->model().ops[buffer.death].name;
+      row["offset"] = buffer.offset;
+      result.append(row);
+    }
     return result;
   }
 
@@ -116,7 +141,7 @@ class PyModel {
   int threads() const { return session_->threads(); }
 
  private:
-  py::array_t<float> run_observed(const Image& image, const Session::Observer& observer) {
+  py::array_t<float> run_observed(const Image& image, const RunOptions& options) {
     if (image.ndim() != 3) throw py::value_error("The image must have three axes: channels, rows, columns.");
     for (int axis = 0; axis < 3; ++axis) {
       if (image.shape(axis) < 1 || image.shape(axis) > (1 << 20)) {
@@ -131,7 +156,7 @@ class PyModel {
     Status status;
     {
       py::gil_scoped_release release;
-      status = session_->run(from, size, to, observer);
+      status = session_->run(from, size, to, options);
     }
     raise_unless(status);
     return logits;
@@ -151,10 +176,11 @@ PYBIND11_MODULE(_native, module) {
            py::arg("verify_hash") = true)
       .def("metadata", &PyModel::metadata)
       .def("tensor", &PyModel::tensor, py::arg("name"))
-      .def("run", &PyModel::run, py::arg("image"))
+      .def("run", &PyModel::run, py::arg("image"), py::arg("strip_rows") = 0)
       .def("dump", &PyModel::dump, py::arg("image"))
       .def("profile", &PyModel::profile, py::arg("image"))
       .def("plan", &PyModel::plan, py::arg("height"), py::arg("width"))
+      .def("buffers", &PyModel::buffers, py::arg("height"), py::arg("width"))
       .def_property_readonly("isa", &PyModel::isa)
       .def_property_readonly("hash", &PyModel::hash)
       .def_property_readonly("threads", &PyModel::threads);

@@ -188,6 +188,7 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   job.out_zero = set.out_zero;
   job.lo = set.lo;
   job.hi = set.hi;
+  job.y1 = job.out.height;
   Pool pool(set.threads);
   const WeightSource source = weight_source(job, 0, 0);
   if (!can(kernel, {kernel.op, side, set.wbits, set.abits, out, &source, m.data(), b.data()})) {
@@ -195,10 +196,11 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   }
   const ConvScratch memory =
       conv_scratch(kernel, transposed ? 1 : side, job.in.channels, static_cast<int>(job.in.pixel), out);
-  const size_t bytes = memory.bytes(set.threads);
-  std::vector<uint8_t> scratch(bytes + 64, kInputGarbage);
+  const size_t layer = (memory.shared + 63) / 64 * 64;
+  std::vector<uint8_t> scratch(layer + memory.thread * set.threads + 64, kInputGarbage);
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
-  const double seconds = fastest(set.repeats, [&] { run_conv(kernel, job, aligned, &pool); });
+  const ConvPlace place = {aligned, aligned + layer};
+  const double seconds = fastest(set.repeats, [&] { run_conv(kernel, job, place, &pool); });
   if (set.logits != 0) return {logits, seconds};
   return {to.read(set.out_zero, kOutputGarbage), seconds};
 }

@@ -42,34 +42,35 @@ struct Panel {
   size_t bytes() const { return weights_bytes() + 3 * channel_bytes(); }
 };
 
-// One parity of a transposed convolution, or the whole of another.
+// One parity of a transposed convolution, or the whole of another: its rows [y0, y1).
 struct Part {
   int dy = 0, dx = 0;
-  int height = 0, width = 0;
+  int y0 = 0, y1 = 0, width = 0;
 };
 
 class Driver {
  public:
-  Driver(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool)
+  Driver(const Kernel& kernel, const ConvJob& job, const ConvPlace& place, Pool* pool)
       : kernel_(kernel),
         job_(job),
-        scratch_(scratch),
+        scratch_(place.layer),
         pool_(*pool),
         taps_side_(job.transposed ? 1 : job.side),
         panel_(kernel, taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.out.channels),
         winograd_(winograd_of(kernel.layout)),
-        of_threads_(scratch + panel_.bytes()) {}
+        of_threads_(place.threads) {}
 
   void run() {
     const int step = job_.transposed ? 2 : 1;
     for (int dy = 0; dy < step; ++dy) {
       for (int dx = 0; dx < step; ++dx) {
-        const Part part = {dy, dx, (job_.out.height - dy + step - 1) / step, (job_.out.width - dx + step - 1) / step};
-        if (part.height < 1 || part.width < 1) continue;
+        const Part part = {dy, dx, (job_.y0 - dy + step - 1) / step, (job_.y1 - dy + step - 1) / step,
+                           (job_.out.width - dx + step - 1) / step};
+        if (part.y1 <= part.y0 || part.width < 1) continue;
         const int panel = panel_.blocks * panel_.lanes;
         for (int first = 0; first < job_.out.channels; first += panel) {
           const int count = std::min(panel, job_.out.channels - first);
-          pack(part, first, count);
+          if (!job_.expanded) pack(part, first, count);
           rows(part, first, count);
         }
       }
@@ -127,11 +128,11 @@ class Driver {
     }
     const size_t thread_bytes = winograd_ == nullptr ? 0 : winograd_scratch_bytes(*winograd_, job_.in.channels);
     const int step_rows = winograd_ == nullptr ? kRowsPerTask : winograd_rows(part);
-    pool_.parallel_for((part.height + step_rows - 1) / step_rows, [&](int task, int thread) {
+    pool_.parallel_for((part.y1 - part.y0 + step_rows - 1) / step_rows, [&](int task, int thread) {
       ConvRows some = all;
       some.scratch = of_threads_ + thread * thread_bytes;
-      some.y0 = task * step_rows;
-      some.y1 = std::min(part.height, some.y0 + step_rows);
+      some.y0 = part.y0 + task * step_rows;
+      some.y1 = std::min(part.y1, some.y0 + step_rows);
       kernel_.conv(some);
     });
   }
@@ -139,7 +140,7 @@ class Driver {
   // Rows of a task: all where one thread works; else some tasks a thread, so that one that was held up is helped out.
   int winograd_rows(const Part& part) const {
     const int high = winograd_->y->outputs, wide = winograd_->x->outputs;
-    const int rows = (part.height + high - 1) / high, tiles = (part.width + wide - 1) / wide;
+    const int rows = (part.y1 - part.y0 + high - 1) / high, tiles = (part.width + wide - 1) / wide;
     const int tasks = pool_.threads() == 1 ? 1 : pool_.threads() * kTasksPerThread;
     return high * std::max((rows + tasks - 1) / tasks, std::min(rows, (kMinTiles + tiles - 1) / tiles));
   }
@@ -178,8 +179,13 @@ ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in
           winograd == nullptr ? 0 : winograd_scratch_bytes(*winograd, in_channels)};
 }
 
-void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool) {
-  Driver(kernel, job, scratch, pool).run();
+bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
+  const Panel panel(kernel, side, in_channels, in_pixel, out_channels);
+  return panel.blocks * panel.lanes >= out_channels;
+}
+
+void run_conv(const Kernel& kernel, const ConvJob& job, const ConvPlace& place, Pool* pool) {
+  Driver(kernel, job, place, pool).run();
 }
 
 }  // namespace unetq

@@ -24,12 +24,19 @@ struct ConvJob {
   size_t packed_bytes = 0;
   const float *m = nullptr, *b = nullptr;
   int in_zero = 0, out_zero = 0, lo = 0, hi = 0;
+  int y0 = 0, y1 = 0;     // rows of the output to make
+  bool expanded = false;  // the weights are in the scratch already, by the same layer (conv_fits_panel)
 };
 
-// Scratch of a layer: what all threads share, then what each of them has.
+// Bytes of scratch for a layer: what all threads share, and what each of them has.
 struct ConvScratch {
   size_t shared = 0, thread = 0;
-  size_t bytes(int threads) const { return shared + thread * threads; }
+};
+
+// Where they lie, both aligned to 64 bytes.
+struct ConvPlace {
+  uint8_t* layer = nullptr;
+  uint8_t* threads = nullptr;
 };
 
 // For a layer with `side` x `side` taps a pixel (1 for transposed).
@@ -38,6 +45,9 @@ ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in
 // The codes of all weights of a job; of parity (dy, dx) for transposed.
 WeightSource weight_source(const ConvJob& job, int dy, int dx);
 
-void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool);
+// Whether all of a layer's weights are expanded at once.
+bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels);
+
+void run_conv(const Kernel& kernel, const ConvJob& job, const ConvPlace& place, Pool* pool);
 
 }  // namespace unetq

@@ -39,7 +39,8 @@ View view_of(const Plan& plan, int tensor, const Tensor& info, uint8_t* arena) {
   const Buffer& buffer = plan.buffers[place.buffer];
   view.row = buffer.row;
   view.pixel = buffer.pixel;
-  view.data = arena + buffer.offset + buffer.origin() + place.channel;
+  // Of a rolling buffer this lies before the buffer; only rows that it holds are reached from there.
+  view.data = arena + buffer.offset + buffer.origin() + place.channel - buffer.base * buffer.row;
   return view;
 }
 
@@ -54,18 +55,21 @@ Status Session::open(const std::string& path, int threads, bool verify_hash, std
   if (Status status = choose_isa(&made->isa_); !status.ok) return status;
   if (Status status = open_model(path, verify_hash, &made->model_); !status.ok) return status;
   Plan probe;  // refuses what this runtime cannot do before the first image
-  if (Status status = made->plan(64, 64, &probe); !status.ok) return status;
+  if (Status status = made->plan({64, 64}, &probe); !status.ok) return status;
   made->pool_ = std::make_unique<Pool>(threads == 0 ? physical_cores() : threads);
   *session = std::move(made);
   return Status::fine();
 }
 
-Status Session::plan(int height, int width, Plan* plan) const { return make_plan(model_, height, width, isa_, plan); }
+Status Session::plan(PlanSize size, Plan* plan) const { return make_plan(model_, size, isa_, plan); }
 
-Status Session::prepare(int height, int width) {
-  if (arena_ != nullptr && plan_.height == height && plan_.width == width) return Status::fine();
+Status Session::prepare(PlanSize size) {
+  const int height = size.height, width = size.width;
+  if (arena_ != nullptr && plan_.height == height && plan_.width == width && strip_rows_ == size.strip_rows) {
+    return Status::fine();
+  }
   Plan plan;
-  if (Status status = make_plan(model_, height, width, isa_, &plan); !status.ok) return status;
+  if (Status status = make_plan(model_, size, isa_, &plan); !status.ok) return status;
   memory_.reset();
   arena_ = nullptr;
   // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
@@ -79,42 +83,74 @@ Status Session::prepare(int height, int width) {
   arena_ = memory_.get() + (kAlign - address % kAlign) % kAlign;
   scratch_ = arena_ + (plan.arena_bytes + kAlign - 1) / kAlign * kAlign;
   plan_ = std::move(plan);
+  strip_rows_ = size.strip_rows;
   return Status::fine();
 }
 
-Status Session::run(const float* image, ImageSize size, float* logits, const Observer& observer) {
+Status Session::run(const float* image, ImageSize size, float* logits, const RunOptions& options) {
   const std::scoped_lock lock(mutex_);
   if (size.channels != in_channels()) {
     return Status::fail("The image has " + std::to_string(size.channels) + " channels, but the model wants " +
                         std::to_string(in_channels()) + ".");
   }
-  if (Status status = prepare(size.height, size.width); !status.ok) return status;
+  if (Status status = prepare({size.height, size.width, options.strip_rows}); !status.ok) return status;
   const size_t count = static_cast<size_t>(size.channels) * size.height * size.width;
   if (!all_finite(image, count)) {
     return Status::fail("The image has pixels that are not finite numbers; replace them first.");
   }
-  using Clock = std::chrono::steady_clock;
-  for (size_t op = 0; op < model_.ops.size(); ++op) {
-    const Clock::time_point begin = Clock::now();
-    execute(op, image, logits);
-    if (observer) observer(op, std::chrono::duration<double>(Clock::now() - begin).count());
-  }
+  for (const Group& group : plan_.groups) run_group(group, {image, logits}, options.observer);
   return Status::fine();
 }
 
-void Session::execute(size_t op, const float* image, float* logits) {
-  const Step& step = plan_.steps[op];
-  for (int buffer : step.births) fill_halo(plan_.buffers[buffer]);
-  if (step.kernel == nullptr) return;
-  const Op& info = model_.ops[op];
-  if (step.kernel->conv != nullptr) {
-    convolve(op, logits);
-  } else if (info.kind == OpKind::kConcat) {
-    if (step.copies[0]) map(op, info.input_a, 0, nullptr);
-    if (step.copies[1]) map(op, info.input_b, model_.tensors[info.input_a].channels, nullptr);
-  } else {
-    map(op, info.input_a, 0, image);
+void Session::run_group(const Group& group, const Ends& ends, const Observer& observer) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> seconds(static_cast<size_t>(group.last - group.first + 1));
+  for (size_t step = 0; step < group.rows.size(); ++step) {
+    if (step > 0) {
+      for (const Roll& one : group.rolls) roll(one, step);
+    }
+    for (int op = group.first; op <= group.last; ++op) {
+      const size_t at = static_cast<size_t>(op - group.first);
+      const Clock::time_point begin = Clock::now();
+      if (step == 0) {
+        for (int buffer : plan_.steps[op].births) {
+          plan_.buffers[buffer].base = 0;
+          fill_halo(plan_.buffers[buffer]);
+        }
+      }
+      const int y0 = step == 0 ? 0 : group.rows[step - 1][at], y1 = group.rows[step][at];
+      if (y1 > y0) execute({static_cast<size_t>(op), y0, y1, y0 > 0 && plan_.steps[op].keeps}, ends);
+      seconds[at] += std::chrono::duration<double>(Clock::now() - begin).count();
+      if (observer && step + 1 == group.rows.size()) observer(static_cast<size_t>(op), seconds[at]);
+    }
   }
+}
+
+void Session::execute(const Part& part, const Ends& ends) {
+  const Step& step = plan_.steps[part.op];
+  if (step.kernel == nullptr) return;
+  const Op& info = model_.ops[part.op];
+  if (step.kernel->conv != nullptr) {
+    convolve(part, ends.logits);
+  } else if (info.kind == OpKind::kConcat) {
+    if (step.copies[0]) map(part, info.input_a, 0, nullptr);
+    if (step.copies[1]) map(part, info.input_b, model_.tensors[info.input_a].channels, nullptr);
+  } else {
+    map(part, info.input_a, 0, ends.image);
+  }
+}
+
+// Drops the rows that nobody reads any more; behind the image's last row the halo has to be made again.
+void Session::roll(const Roll& roll, size_t step) {
+  Buffer& buffer = plan_.buffers[roll.buffer];
+  uint8_t* const first = arena_ + buffer.offset + static_cast<size_t>(buffer.halo) * buffer.row;
+  const int low = roll.low[step], kept = roll.high[step - 1] - low;
+  if (kept > 0 && low > buffer.base) {
+    std::memmove(first, first + (low - buffer.base) * buffer.row, static_cast<size_t>(kept) * buffer.row);
+  }
+  buffer.base = low;
+  if (roll.high[step] < buffer.height) return;
+  std::memset(first + (buffer.height - low) * buffer.row, buffer.zero, static_cast<size_t>(buffer.halo) * buffer.row);
 }
 
 void Session::fill_halo(const Buffer& buffer) {
@@ -123,15 +159,16 @@ void Session::fill_halo(const Buffer& buffer) {
                side = static_cast<size_t>(buffer.halo) * buffer.pixel;
   std::memset(base, buffer.zero, band);
   uint8_t* row = base + band;
-  for (int y = 0; y < buffer.height; ++y, row += buffer.row) {
+  for (int y = 0; y < buffer.rows; ++y, row += buffer.row) {
     std::memset(row, buffer.zero, side);
     std::memset(row + buffer.row - side, buffer.zero, side);
   }
   std::memset(row, buffer.zero, band);
 }
 
-void Session::convolve(size_t op, float* logits) {
-  const Op& info = model_.ops[op];
+void Session::convolve(const Part& part, float* logits) {
+  const Op& info = model_.ops[part.op];
+  const Step& step = plan_.steps[part.op];
   const Tensor &in = model_.tensors[info.input_a], &out = model_.tensors[info.output];
   ConvJob job;
   job.in = view_of(plan_, info.input_a, in, arena_);
@@ -151,11 +188,14 @@ void Session::convolve(size_t op, float* logits) {
   job.out_zero = out.zero();
   job.lo = out.lo();
   job.hi = out.hi();
-  run_conv(*plan_.steps[op].kernel, job, scratch_, pool_.get());
+  job.y0 = part.y0;
+  job.y1 = part.y1;
+  job.expanded = part.expanded;
+  run_conv(*step.kernel, job, {scratch_ + step.scratch_offset, scratch_ + plan_.scratch_bytes}, pool_.get());
 }
 
-void Session::map(size_t op, int input, int channel, const float* image) {
-  const Op& info = model_.ops[op];
+void Session::map(const Part& part, int input, int channel, const float* image) {
+  const Op& info = model_.ops[part.op];
   const Tensor &in = model_.tensors[input], &out = model_.tensors[info.output];
   const View from = view_of(plan_, input, in, arena_), to = view_of(plan_, info.output, out, arena_);
   assert(to.data != nullptr);  // the verifier lets only a convolution put out the logits, which have no buffer
@@ -179,11 +219,11 @@ void Session::map(size_t op, int input, int channel, const float* image) {
     all.hi = static_cast<float>(out.hi());
   }
   const int rows = std::max(1, kPixelsPerTask / to.width);
-  const Kernel& kernel = *plan_.steps[op].kernel;
-  pool_->parallel_for((to.height + rows - 1) / rows, [&](int task) {
+  const Kernel& kernel = *plan_.steps[part.op].kernel;
+  pool_->parallel_for((part.y1 - part.y0 + rows - 1) / rows, [&](int task) {
     MapRows some = all;
-    some.y0 = task * rows;
-    some.y1 = std::min(to.height, some.y0 + rows);
+    some.y0 = part.y0 + task * rows;
+    some.y1 = std::min(part.y1, some.y0 + rows);
     kernel.map(some);
   });
 }

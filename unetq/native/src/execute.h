@@ -17,20 +17,26 @@ struct ImageSize {
   int channels = 0, height = 0, width = 0;
 };
 
+// Called after each operation with its index and seconds, of all its strips together; where `strip_rows` is kWhole,
+// Session::tensor_codes() may be read meanwhile.
+using Observer = std::function<void(size_t op, double seconds)>;
+
+struct RunOptions {
+  Observer observer = nullptr;
+  int strip_rows = 0;  // PlanSize
+};
+
 class Session {
  public:
   // threads 0: as many as physical cores.
   static Status open(const std::string& path, int threads, bool verify_hash, std::unique_ptr<Session>* session);
 
-  // Called after each operation with its index and seconds; tensor_codes() may be read meanwhile.
-  using Observer = std::function<void(size_t op, double seconds)>;
-
   // image: float32 [channels, height, width]; logits: float32 [out_channels(), height, width]. Calls from several
   // threads wait for each other.
-  Status run(const float* image, ImageSize size, float* logits, const Observer& observer = nullptr);
+  Status run(const float* image, ImageSize size, float* logits, const RunOptions& options = {});
 
   // Plans without running.
-  Status plan(int height, int width, Plan* plan) const;
+  Status plan(PlanSize size, Plan* plan) const;
 
   // Inside an observer: codes [channels, height, width] of a tensor that is alive.
   std::vector<int16_t> tensor_codes(int tensor) const;
@@ -48,17 +54,31 @@ class Session {
   int threads() const { return pool_->threads(); }
 
  private:
-  Status prepare(int height, int width);
+  struct Ends {
+    const float* image;
+    float* logits;
+  };
+  // Rows [y0, y1) of an operation's output.
+  struct Part {
+    size_t op;
+    int y0, y1;
+    bool expanded;
+  };
+
+  Status prepare(PlanSize size);
   void fill_halo(const Buffer& buffer);
-  void execute(size_t op, const float* image, float* logits);
-  void convolve(size_t op, float* logits);
-  void map(size_t op, int input, int channel, const float* image);  // into the output from `channel` on
+  void roll(const Roll& roll, size_t step);
+  void run_group(const Group& group, const Ends& ends, const Observer& observer);
+  void execute(const Part& part, const Ends& ends);
+  void convolve(const Part& part, float* logits);
+  void map(const Part& part, int input, int channel, const float* image);  // into the output from `channel` on
 
   Model model_;
   Isa isa_ = Isa::kScalar;
   std::unique_ptr<Pool> pool_;
   std::mutex mutex_;
   Plan plan_;
+  int strip_rows_ = 0;  // of the plan
   std::unique_ptr<uint8_t[], void (*)(void*)> memory_{nullptr, nullptr};
   uint8_t* arena_ = nullptr;
   uint8_t* scratch_ = nullptr;

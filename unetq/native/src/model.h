@@ -74,7 +74,7 @@ struct Status {
   static Status fail(std::string message) { return {false, std::move(message)}; }
 };
 
-// Reads and verifies a file. On failure `model` is untouched.
+// Maps and verifies a file. On failure `model` is untouched.
 Status open_model(const std::string& path, bool verify_hash, Model* model);
 // The same for a copy in memory (fuzzer, tests).
 Status open_model_bytes(const uint8_t* data, size_t size, bool verify_hash, Model* model);

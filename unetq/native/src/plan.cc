@@ -1,7 +1,6 @@
 #include "plan.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "convolve.h"
 
@@ -11,6 +10,10 @@ namespace {
 
 constexpr size_t kAlign = 64;
 constexpr size_t kMaxArena = size_t{1} << 40;
+// Expanded weights that a group of strips keeps; what is above is expanded anew for each strip.
+constexpr size_t kMaxKept = size_t{2048} * 1024;
+// Kernels that make several rows at a time read on below a strip's last row.
+constexpr int kOverreadRows = 4;
 
 size_t align_up(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
@@ -27,9 +30,12 @@ class Planner {
     plan_.steps.assign(model_.ops.size(), {});
     place_tensors();
     size_buffers();
+    make_rolls(model_, &plan_);
+    size_bytes();
     for (size_t i = 0; i < model_.ops.size(); ++i) {
       if (Status status = select(i); !status.ok) return status;
     }
+    for (const Group& group : plan_.groups) share_scratch(group);
     find_lifetimes();
     assign_offsets();
     if (plan_.arena_bytes > kMaxArena)
@@ -59,15 +65,26 @@ class Planner {
     return last >= 0 ? Status::fine() : Status::fail("The model has no layers; export it again.");
   }
 
-  // The last concatenation that takes a tensor in is its home; one that comes too late, or twice, gets a copy.
+  std::vector<int> group_of_ops() const {
+    std::vector<int> groups;
+    for (size_t g = 0; g < plan_.groups.size(); ++g) groups.resize(plan_.groups[g].last + 1, static_cast<int>(g));
+    return groups;
+  }
+
+  // The first concatenation that takes a tensor in is its home; one that comes later, or takes it twice, gets a copy.
+  // So does one that runs in strips and takes in a whole tensor, a skip: the strips of both do not fit each other.
   void place_tensors() {
+    const std::vector<int> group_of = group_of_ops();
+    std::vector<int> maker(model_.tensors.size(), -1);
+    for (size_t i = 0; i < model_.ops.size(); ++i) maker[model_.ops[i].output] = group_of[i];
     std::vector<int> parent(model_.tensors.size(), -1), channel(model_.tensors.size(), 0);
     for (size_t i = 0; i < model_.ops.size(); ++i) {
       const Op& op = model_.ops[i];
       if (op.kind != OpKind::kConcat) continue;
       const int inputs[2] = {op.input_a, op.input_b};
       for (int k = 0; k < 2; ++k) {
-        if (parent[inputs[k]] >= 0) {
+        const bool apart = plan_.groups[group_of[i]].strips() && maker[inputs[k]] != group_of[i];
+        if (parent[inputs[k]] >= 0 || apart) {
           plan_.steps[i].copies[k] = true;
         } else {
           parent[inputs[k]] = op.output;
@@ -103,7 +120,14 @@ class Planner {
       buffer.width = level_size(plan_.width, buffer.level);
       buffer.pixel = pixel_stride(buffer.channels);
       buffer.row = (buffer.width + 2 * buffer.halo) * buffer.pixel;
-      const size_t rows = static_cast<size_t>(buffer.height) + 2 * static_cast<size_t>(buffer.halo);
+      buffer.rows = buffer.height;
+    }
+  }
+
+  void size_bytes() {
+    for (Buffer& buffer : plan_.buffers) {
+      const size_t rows = static_cast<size_t>(buffer.rows) + 2 * static_cast<size_t>(buffer.halo) +
+                          (buffer.rolls() ? kOverreadRows : 0);
       buffer.bytes = align_up(rows * buffer.row + kOverreadPixels * buffer.pixel + kOverreadBytes);
     }
   }
@@ -146,13 +170,42 @@ class Planner {
       const int in_pixel = static_cast<int>(plan_.buffers[plan_.tensors[op.input_a].buffer].pixel);
       const ConvScratch scratch = conv_scratch(*step.kernel, op.kind == OpKind::kConv ? op.kernel : 1, in.channels,
                                                in_pixel, demand.out_channels);
-      plan_.scratch_bytes = std::max(plan_.scratch_bytes, scratch.shared);
-      plan_.thread_bytes = std::max(plan_.thread_bytes, scratch.thread);
+      step.scratch_bytes = align_up(scratch.shared);
+      plan_.thread_bytes = std::max(plan_.thread_bytes, align_up(scratch.thread));
+      step.keeps = op.kind == OpKind::kConv &&
+                   conv_fits_panel(*step.kernel, op.kernel, in.channels, in_pixel, demand.out_channels);
     }
     return Status::fine();
   }
 
+  // Kept weights lie side by side, and behind them the place that all others share.
+  void share_scratch(const Group& group) {
+    size_t kept = 0, shared = 0;
+    for (int i = group.first; i <= group.last; ++i) {
+      Step& step = plan_.steps[i];
+      step.keeps = step.keeps && group.strips() && kept + step.scratch_bytes <= kMaxKept;
+      if (!step.keeps) continue;
+      step.scratch_offset = kept;
+      kept += step.scratch_bytes;
+    }
+    for (int i = group.first; i <= group.last; ++i) {
+      Step& step = plan_.steps[i];
+      if (step.keeps) continue;
+      step.scratch_offset = kept;
+      shared = std::max(shared, step.scratch_bytes);
+    }
+    plan_.scratch_bytes = std::max(plan_.scratch_bytes, kept + shared);
+  }
+
+  // All buffers that a group of strips touches are alive from its first operation to its last one.
   void find_lifetimes() {
+    std::vector<int> begin(model_.ops.size()), end(model_.ops.size());
+    for (const Group& group : plan_.groups) {
+      for (int i = group.first; i <= group.last; ++i) {
+        begin[i] = group.strips() ? group.first : i;
+        end[i] = group.strips() ? group.last : i;
+      }
+    }
     for (size_t i = 0; i < model_.ops.size(); ++i) {
       const Op& op = model_.ops[i];
       for (int tensor : {op.input_a, op.input_b, op.output}) {
@@ -160,36 +213,46 @@ class Planner {
         if (index < 0) continue;
         Buffer& buffer = plan_.buffers[index];
         if (buffer.birth < 0) {
-          buffer.birth = static_cast<int>(i);
-          plan_.steps[i].births.push_back(index);
+          buffer.birth = begin[i];
+          plan_.steps[buffer.birth].births.push_back(index);
         }
-        buffer.death = static_cast<int>(i);
+        buffer.death = end[i];
       }
     }
   }
 
-  // Largest first, each at the lowest place that is free for its whole life.
+  // Neither order is best for every network; both cost nothing.
   void assign_offsets() {
-    std::vector<int> order(plan_.buffers.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int a, int b) { return plan_.buffers[a].bytes > plan_.buffers[b].bytes; });
+    const auto largest = [](const Buffer& a, const Buffer& b) { return a.bytes > b.bytes; };
+    const auto longest = [](const Buffer& a, const Buffer& b) { return a.death - a.birth > b.death - b.birth; };
+    const size_t one = assign_offsets(largest), other = assign_offsets(longest);
+    plan_.arena_bytes = one < other ? assign_offsets(largest) : other;
+  }
+
+  // By an order, each at the lowest place that is free for its whole life; returns the bytes of all.
+  template <typename Before>
+  size_t assign_offsets(const Before& before) {
+    std::vector<Buffer*> order;
+    order.reserve(plan_.buffers.size());
+    for (Buffer& buffer : plan_.buffers) order.push_back(&buffer);
+    std::stable_sort(order.begin(), order.end(), [&](const Buffer* a, const Buffer* b) { return before(*a, *b); });
     std::vector<const Buffer*> placed;  // by offset
-    for (int index : order) {
-      Buffer& buffer = plan_.buffers[index];
+    size_t bytes = 0;
+    for (Buffer* buffer : order) {
       size_t offset = 0;
       for (const Buffer* other : placed) {
-        const bool together = buffer.birth <= other->death && other->birth <= buffer.death;
+        const bool together = buffer->birth <= other->death && other->birth <= buffer->death;
         if (!together) continue;
-        if (offset + buffer.bytes <= other->offset) break;
+        if (offset + buffer->bytes <= other->offset) break;
         offset = std::max(offset, other->offset + other->bytes);
       }
-      buffer.offset = offset;
-      plan_.arena_bytes = std::max(plan_.arena_bytes, offset + buffer.bytes);
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), &buffer,
+      buffer->offset = offset;
+      bytes = std::max(bytes, offset + buffer->bytes);
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer,
                                      [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; }),
-                    &buffer);
+                    buffer);
     }
+    return bytes;
   }
 
   const Model& model_;
@@ -203,8 +266,9 @@ int level_size(int size, int level) {
   return static_cast<int>((static_cast<int64_t>(size) + (int64_t{1} << level) - 1) >> level);
 }
 
-Status make_plan(const Model& model, int height, int width, Isa isa, Plan* plan) {
+Status make_plan(const Model& model, PlanSize size, Isa isa, Plan* plan) {
   constexpr int kMaxSide = 1 << 20;
+  const int height = size.height, width = size.width;
   *plan = {};
   plan->height = height;
   plan->width = width;
@@ -212,6 +276,7 @@ Status make_plan(const Model& model, int height, int width, Isa isa, Plan* plan)
     return Status::fail("An image of " + std::to_string(height) + " x " + std::to_string(width) +
                         " pixels cannot be run; each side must be 1 to 1048576.");
   }
+  plan->groups = make_groups(model, height, width, size.strip_rows);
   return Planner(model, isa, plan).make();
 }
 

@@ -6,17 +6,21 @@
 
 #include "../kernels/select.h"
 #include "model.h"
+#include "strips.h"
 
 namespace unetq {
 
-// A channels-last image of bytes with a halo, inside the arena.
+// A channels-last image of bytes with a halo, inside the arena. Of a rolling one only `rows` rows exist at a time.
 struct Buffer {
   int channels = 0, level = 0, height = 0, width = 0, halo = 1, zero = 0;
+  int rows = 0;                  // in memory
+  int base = 0;                  // the image's row that is the first of them now
   ptrdiff_t pixel = 0, row = 0;  // strides in bytes
   size_t bytes = 0, offset = 0;
   int birth = -1, death = -1;  // steps
-  // Of pixel (0, 0), from the buffer's first byte.
+  // Of pixel (base, 0), from the buffer's first byte.
   size_t origin() const { return static_cast<size_t>(halo) * row + static_cast<size_t>(halo) * pixel; }
+  bool rolls() const { return rows < height; }
 };
 
 // A tensor is a range of channels of a buffer; the image and the logits have none (buffer -1).
@@ -27,8 +31,10 @@ struct Placement {
 
 struct Step {
   const Kernel* kernel = nullptr;   // null: a concatenation whose parts are already in place
-  std::vector<int> births;          // buffers that get their halo here
+  std::vector<int> births;          // buffers that get their halo here: the first operation of a group has them
   bool copies[2] = {false, false};  // concatenation: which inputs have to be copied
+  size_t scratch_offset = 0, scratch_bytes = 0;
+  bool keeps = false;  // its weights stay in its scratch from strip to strip
 };
 
 struct Plan {
@@ -36,12 +42,19 @@ struct Plan {
   std::vector<Buffer> buffers;
   std::vector<Placement> tensors;
   std::vector<Step> steps;  // one an operation
+  std::vector<Group> groups;
   size_t arena_bytes = 0, scratch_bytes = 0;
   size_t thread_bytes = 0;  // of scratch, for each thread
 };
 
 int level_size(int size, int level);  // ceil(size / 2^level)
 
-Status make_plan(const Model& model, int height, int width, Isa isa, Plan* plan);
+struct PlanSize {
+  int height = 0, width = 0;
+  int strip_rows = 0;  // rows of the image a strip: 0 = chosen, kWhole = no strips, so that every tensor is whole
+};
+constexpr int kWhole = 1 << 30;
+
+Status make_plan(const Model& model, PlanSize size, Isa isa, Plan* plan);
 
 }  // namespace unetq

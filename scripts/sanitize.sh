@@ -1,0 +1,49 @@
+#!/bin/sh
+# Runs the standalone command, and with it the runtime and its kernels of every instruction set, under the sanitizers of
+# addresses, undefined behaviour and threads, and compares its masks with those of the plain build:
+#   scripts/sanitize.sh
+# Needs what scripts/build_standalone.sh needs, and the project's Python environment for the models. Takes some 2 minutes.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-$root/.venv/bin/python}
+cmake=$root/.venv/bin/cmake
+[ -x "$cmake" ] || cmake=cmake
+work=$root/build/sanitize
+rm -rf "$work/cases"
+"$python" "$root/scripts/make_sanitizer_cases.py" "$work/cases"
+sh "$root/scripts/build_standalone.sh" "$root/build/run" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+
+build() {
+  "$cmake" -S "$root/unetq/native" -B "$work/$1" -DUNETQ_PYTHON=OFF -DUNETQ_RUN=ON -DUNETQ_SANITIZE="$2" \
+    -DCMAKE_CXX_FLAGS_RELEASE=-O1 >"$work/build.log" 2>&1 &&
+    "$cmake" --build "$work/$1" --parallel 2 --target unetq-run >>"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+}
+build address address,undefined
+build thread thread
+
+cd "$work/cases"
+# What the first build says is the truth; every other build, instruction set and number of threads has to agree.
+while read -r model study mask; do
+  "$root/build/run/unetq-run" "$model" "$study" "true-$mask" --threads 1 2>/dev/null
+done <cases.txt
+for run in "address 1" "address 2" "thread 3"; do
+  set -- $run
+  for isa in $("$python" -c 'from unetq import _native; print(*_native.isas())'); do
+    while read -r model study mask; do
+      UNETQ_ISA=$isa "$work/$1/unetq-run" "$model" "$study" "$mask" --threads "$2" 2>errors.txt ||
+        { cat errors.txt; echo "$1 $isa $model $study failed"; exit 1; }
+      cmp "$mask" "true-$mask"
+    done <cases.txt
+    echo "$1, $isa, $2 threads: $(wc -l <cases.txt) masks"
+  done
+done
+# What is no model and no image is refused, not followed out of bounds.
+for study in a.nii.gz b.npy c.pgm; do
+  for bytes in 1 9 60 200 345 1000; do
+    head -c "$bytes" "$study" >"cut-$study"
+    code=0
+    "$work/address/unetq-run" model00.gguf "cut-$study" "cut-mask-$study" 2>errors.txt || code=$?
+    [ "$code" = 2 ] && [ "$(wc -l <errors.txt)" = 1 ] || { cat errors.txt; echo "cut-$study: code $code"; exit 1; }
+  done
+done
+echo "sanitizers found nothing"

@@ -1,0 +1,25 @@
+// A study through the network, slice by slice and tile by tile.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "../src/execute.h"
+#include "prep.h"
+
+namespace unetq {
+
+struct Job {
+  Session* session = nullptr;
+  Prep prep;
+  std::function<void(int64_t done, int64_t total)> on_tile;
+  Observer on_layer;
+};
+
+// Bytes that `segment` takes beside the study: mask, slice, logits and the network's own.
+uint64_t needed_bytes(const Study& study, const Job& job);
+
+// Labels, x fastest, on the grid of the study itself.
+std::unique_ptr<uint8_t[]> segment(const Study& study, const Job& job);
+
+}  // namespace unetq
