@@ -203,18 +203,15 @@ def canvas(rng: np.random.Generator, channels: int) -> dict[str, int]:
 
 
 def map_cases(seed: int) -> Iterator[tuple[np.random.Generator, NDArray[np.int16], dict[str, int]]]:
-    """(generator, codes, settings) for all small sizes and both parities of zero."""
+    """(generator, codes, settings) for all small sizes, every number of channels, and both parities of zero."""
     rng = np.random.default_rng(seed)
-    for height in (1, 2, 3, 8, 9):
-        for width in (1, 2, 5, 16, 33):
-            low, high, zero = [(0, 255, 0), (0, 3, 0), (-1, 1, 1), (-128, 127, 128)][rng.integers(4)]
-            channels = int(rng.choice([1, 2, 3, 4, 16, 21, 64]))
-            codes = rng.integers(low, high + 1, (channels, height, width)).astype(np.int16)
-            yield (
-                rng,
-                codes,
-                {"in_zero": zero, "out_zero": zero, "threads": int(rng.integers(1, 5))} | canvas(rng, channels),
-            )
+    shapes = [(int(rng.choice([1, 2, 3, 4, 16, 21, 64])), y, x) for y in (1, 2, 3, 8, 9) for x in (1, 2, 5, 16, 33)]
+    shapes += [(channels, 3, int(rng.integers(3, 7))) for channels in (*range(1, 82), 96, 112, 127, 128, 131)]
+    for shape in shapes:
+        low, high, zero = [(0, 255, 0), (0, 3, 0), (-1, 1, 1), (-128, 127, 128)][rng.integers(4)]
+        codes = rng.integers(low, high + 1, shape).astype(np.int16)
+        settings = {"in_zero": zero, "out_zero": zero, "threads": int(rng.integers(1, 5))}
+        yield rng, codes, settings | canvas(rng, shape[0])
 
 
 @rows("maxpool")
@@ -269,8 +266,9 @@ def test_copy(row: dict[str, Any]) -> None:
 def test_quantize(row: dict[str, Any]) -> None:
     for rng, codes, settings in map_cases(15):
         image = rng.normal(0, 3, codes.shape).astype(np.float32)
-        image.flat[0] = rng.choice([3e38, -3e38, 0.5, -0.0])
-        m = np.array([rng.choice([0.5, 31.7, 3e5])], np.float32)
+        hard = rng.random(image.shape) < 0.2
+        image[hard] = rng.choice(np.array([3e38, -3e38, 0.5, 1.5, -2.5, -0.0, 127.5, -128.5], np.float32), hard.sum())
+        m = np.array([rng.choice([0.5, 1, 31.7, 3e5])], np.float32)
         with np.errstate(over="ignore"):
             want = np.clip(np.rint(image * m[0]), -128, 127).astype(np.int16)
         got, _ = _native.run_kernel(row["name"], image, m=m, lo=-128, hi=127, **(settings | {"out_zero": 128}))
