@@ -82,20 +82,24 @@ class Case:
         high = 1 if kind == "ternary" else low + 2**abits - 1
         fill = pick("fill") or "random"
         shape = (out, self.side, self.side, cin)
+        ternary = wbits == 2 and row["codes"] == "signs"
         if wbits == 1:
             self.weights = rng.choice(np.array([-1, 1], np.int8), shape)
+        elif ternary:
+            self.weights = rng.integers(-1, 2, shape).astype(np.int8)
         else:
             self.weights = rng.integers(-(2 ** (wbits - 1)), 2 ** (wbits - 1), shape).astype(np.int8)
         self.codes = rng.integers(low, high + 1, (cin, *self.size)).astype(np.int16)
         if fill != "random":
             self.codes[:] = high if "high" in fill else low
             self.weights[:] = -(2 ** (wbits - 1)) if "negative" in fill else max(1, 2 ** (wbits - 1) - 1)
-            if wbits == 1:
+            if wbits == 1 or ternary:
                 self.weights[:] = -1 if "negative" in fill else 1
         spread = 2.0 ** (wbits + abits) * np.sqrt(cin * self.side**2)
         self.m = (rng.uniform(-1, 4, out) * 64 / spread).astype(np.float32)
         self.b = rng.uniform(-40, 80, out).astype(np.float32)
         self.settings = {"wbits": wbits, "abits": abits, "in_zero": zero, "threads": int(rng.integers(1, 5))}
+        self.settings["ternary"] = int(ternary)
         self.target(rng)
         if row["op"] == "transposed":
             cut = rng.integers(0, 2, 2)
@@ -126,13 +130,16 @@ class Case:
         np.testing.assert_array_equal(logits, value, str(self.settings))
 
 
+def bit_pairs(row: dict[str, Any]) -> list[tuple[int, int]]:
+    """(wbits, abits) that the row's kernel can do."""
+    lowest = 2 if row["codes"] == "twos" else 1
+    pairs = [(w, a) for w in range(lowest, row["max_wbits"] + 1) for a in range(1, row["max_abits"] + 1)]
+    return [pair for pair in pairs if sum(pair) <= row["max_bits"]]
+
+
 def random_bits(row: dict[str, Any], rng: np.random.Generator) -> tuple[int, int]:
-    wbits, abits = (int(v) for v in rng.integers(1, 9, 2))
-    return (wbits, abits) if wbits + abits <= row["max_bits"] else random_bits(row, rng)
-
-
-def bit_pairs(row: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    return ((w, a) for w in range(1, 9) for a in range(1, 9) if w + a <= row["max_bits"])
+    pairs = bit_pairs(row)
+    return pairs[rng.integers(len(pairs))]
 
 
 @rows("conv", "transposed")
@@ -163,7 +170,7 @@ def test_convolution_signed_extremes(row: dict[str, Any]) -> None:
     rng = np.random.default_rng(4)
     for fill in ("high", "high negative", "low", "low negative"):
         for kind, bits in (("signed", (8, 8)), ("signed", (4, 8)), ("ternary", (2, 2)), ("ternary", (1, 2))):
-            if sum(bits) <= row["max_bits"]:
+            if bits in bit_pairs(row):
                 Case(row, rng, bits=bits, fill=fill, kind=kind, channels=(33, 17), size=(4, 6)).check(row["name"])
 
 
@@ -171,7 +178,7 @@ def test_convolution_signed_extremes(row: dict[str, Any]) -> None:
 def test_convolution_several_panels(row: dict[str, Any]) -> None:
     """More weights than one panel of scratch holds."""
     rng = np.random.default_rng(5)
-    bits = (8, 8) if row["max_bits"] >= 16 else (4, row["max_bits"] - 4)
+    bits = max(bit_pairs(row))
     Case(row, rng, bits=bits, channels=(260, 300), size=(2, 5)).check(row["name"])
 
 
@@ -179,7 +186,7 @@ def test_convolution_several_panels(row: dict[str, Any]) -> None:
 def test_convolution_ties_and_overflow(row: dict[str, Any]) -> None:
     """Half to even, and sums far beyond what an int32 can hold after scaling."""
     rng = np.random.default_rng(6)
-    case = Case(row, rng, bits=(2, 2), channels=(8, 20), size=(6, 11), kind="unsigned")
+    case = Case(row, rng, bits=min(bit_pairs(row), key=lambda pair: abs(sum(pair) - 4)), channels=(8, 20), size=(6, 11), kind="unsigned")
     case.m[:] = 0.5
     case.b[:] = rng.integers(-3, 4, case.b.shape) * np.float32(0.5)
     case.check(row["name"])

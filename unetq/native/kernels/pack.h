@@ -12,10 +12,12 @@ namespace unetq {
 // Block = `lanes` output channels. All numbers of a block stand in the order a kernel reads them.
 enum class Layout {
   kNone,
-  kBytes1,   // int8 [block][run][step][1 lane][4 channels]
-  kBytes16,  // int8 [block][run][step][16 lanes][4 channels]
-  kPairs16,  // int16 [block][run][step][channels 0 and 2, then 1 and 3][16 lanes][2]
-  kDots,     // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
+  kBytes1,        // int8 [block][run][step][1 lane][4 channels]
+  kBytes16,       // int8 [block][run][step][16 lanes][4 channels]
+  kPairs16,       // int16 [block][run][step][channels 0 and 2, then 1 and 3][16 lanes][2]
+  kDots,          // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
+  kTwosPlanes16,  // lowbit.h
+  kSignPlanes16,
 };
 
 int lanes_of(Layout layout);
@@ -36,12 +38,14 @@ struct WeightSource {
   size_t packed_bytes = 0;
   int bits = 0;
   bool binary = false;    // 0 is -1, 1 is +1; else two's complement
+  bool ternary = false;   // never -2
   size_t out_stride = 0;  // codes from one output channel to the next
   size_t first = 0;       // code of tap (0, 0), channel 0 of output 0
   int side = 0;           // taps are side x side
   int channels = 0;
   int in_pixel = 0;
   int in_zero = 0;
+  int abits = 0;
   Isa isa = Isa::kScalar;  // what may be used to expand them
 };
 

@@ -1,15 +1,29 @@
 #include "select.h"
 
+#include "lowbit.h"
+
 namespace unetq {
 
 const std::vector<Kernel>& kernels() {
   static const std::vector<Kernel> table = {
 #define UNETQ_CONV(name, op, isa, side, bits, max_out, layout, function) \
-  {#name, OpKind::op, Isa::isa, side, bits, max_out, Layout::layout, function, nullptr},
+  {#name, OpKind::op, Isa::isa, side, bits, max_out, {}, Layout::layout, function, nullptr},
+#define UNETQ_LOWBIT(name, op, isa, side, codes, wbits, abits, layout, function) \
+  {#name,                                                                        \
+   OpKind::op,                                                                   \
+   Isa::isa,                                                                     \
+   side,                                                                         \
+   (wbits) + (abits),                                                            \
+   1 << 20,                                                                      \
+   {WeightCodes::codes, wbits, abits, lowbit_channels(Layout::layout)},          \
+   Layout::layout,                                                               \
+   function,                                                                     \
+   nullptr},
 #define UNETQ_MAP(name, op, isa, function) \
-  {#name, OpKind::op, Isa::isa, 0, 16, 1 << 20, Layout::kNone, nullptr, function},
+  {#name, OpKind::op, Isa::isa, 0, 16, 1 << 20, {}, Layout::kNone, nullptr, function},
 #include "kernels.inc"
 #undef UNETQ_CONV
+#undef UNETQ_LOWBIT
 #undef UNETQ_MAP
   };
   return table;
@@ -22,14 +36,23 @@ const Kernel* find_kernel(const std::string& name) {
   return nullptr;
 }
 
-const Kernel* select_kernel(const Demand& demand, Isa isa) {
+bool can(const Kernel& kernel, const Demand& demand) {
+  if (kernel.op != demand.op || (kernel.side != 0 && kernel.side != demand.side)) return false;
+  if (demand.wbits + demand.abits > kernel.bits || demand.out_channels > kernel.max_out) return false;
+  if (demand.source == nullptr) return true;
+  const LowBit& most = kernel.lowbit;
+  const bool signs = demand.source->binary || demand.source->ternary;
+  if ((most.codes == WeightCodes::kSigns && !signs) || (most.codes == WeightCodes::kTwos && demand.source->binary))
+    return false;
+  return demand.wbits <= most.wbits && demand.abits <= most.abits && demand.source->channels <= most.max_in;
+}
+
+std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {
+  std::vector<const Kernel*> rows;
   for (const Kernel& kernel : kernels()) {
-    if (kernel.op != demand.op || kernel.isa > isa) continue;
-    if (kernel.side != 0 && kernel.side != demand.side) continue;
-    if (demand.wbits + demand.abits > kernel.bits || demand.out_channels > kernel.max_out) continue;
-    return &kernel;
+    if (kernel.isa <= isa && can(kernel, demand)) rows.push_back(&kernel);
   }
-  return nullptr;
+  return rows;
 }
 
 }  // namespace unetq

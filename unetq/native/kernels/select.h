@@ -9,6 +9,14 @@
 
 namespace unetq {
 
+// What kernels that work bit by bit can do; the defaults are any other kernel's.
+enum class WeightCodes { kAny, kTwos, kSigns };  // kTwos: no binary weights; kSigns: only binary and ternary ones
+
+struct LowBit {
+  WeightCodes codes = WeightCodes::kAny;
+  int wbits = 8, abits = 8, max_in = 1 << 20;  // at most
+};
+
 struct Kernel {
   const char* name;
   OpKind op;
@@ -16,6 +24,7 @@ struct Kernel {
   int side;  // 0: any odd side, or no kernel at all
   int bits;
   int max_out;
+  LowBit lowbit;
   Layout layout;
   ConvFn conv;  // one of the two is set
   MapFn map;
@@ -31,9 +40,13 @@ struct Demand {
   int wbits = 0;
   int abits = 0;
   int out_channels = 0;
+  const WeightSource* source = nullptr;  // of a convolution
 };
 
-// The first row that can do it with this ISA; null where none can (a 1-row table of scalar kernels always can).
-const Kernel* select_kernel(const Demand& demand, Isa isa);
+// Whether a row can do it, exactly.
+bool can(const Kernel& kernel, const Demand& demand);
+
+// The rows that can do it with this ISA in order of preference; the scalar kernels can do anything.
+std::vector<const Kernel*> candidates(const Demand& demand, Isa isa);
 
 }  // namespace unetq

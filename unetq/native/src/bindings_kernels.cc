@@ -31,7 +31,7 @@ struct Settings {
   int wbits = 8, abits = 8;
   int in_stride = 0, in_offset = 0, out_stride = 0, out_offset = 0;  // bytes a pixel (0: as the planner), first channel
   int out_height = 0, out_width = 0;                                 // upsampling, transposed: cut to it
-  int logits = 0, threads = 1, repeats = 1;
+  int logits = 0, ternary = 0, threads = 1, repeats = 1;
 
   explicit Settings(const py::kwargs& given) {
     const std::pair<const char*, int*> fields[] = {
@@ -48,6 +48,7 @@ struct Settings {
         {"out_height", &out_height},
         {"out_width", &out_width},
         {"logits", &logits},
+        {"ternary", &ternary},
         {"threads", &threads},
         {"repeats", &repeats},
     };
@@ -179,6 +180,7 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   job.wbits = set.wbits;
   job.abits = set.abits;
   job.binary = binary;
+  job.ternary = set.ternary != 0;
   job.packed = packed.data();
   job.packed_bytes = packed.size();
   job.m = m.data();
@@ -187,6 +189,10 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   job.out_zero = set.out_zero;
   job.lo = set.lo;
   job.hi = set.hi;
+  const WeightSource source = weight_source(job, 0, 0);
+  if (!can(kernel, {kernel.op, side, set.wbits, set.abits, out, &source})) {
+    throw py::value_error("The kernel would not be exact with these numbers.");
+  }
   Pool pool(set.threads);
   const size_t bytes =
       conv_scratch_bytes(kernel, transposed ? 1 : side, job.in.channels, static_cast<int>(job.in.pixel), out);
@@ -271,6 +277,11 @@ void bind_kernels(py::module_& module) {
       row["kernel"] = kernel.side;
       row["max_bits"] = kernel.bits;
       row["max_out"] = kernel.max_out;
+      row["max_wbits"] = std::min(kernel.lowbit.wbits, kernel.bits);
+      row["max_abits"] = std::min(kernel.lowbit.abits, kernel.bits);
+      row["codes"] = kernel.lowbit.codes == WeightCodes::kAny    ? "any"
+                     : kernel.lowbit.codes == WeightCodes::kTwos ? "twos"
+                                                           : "signs";
       rows.append(row);
     }
     return rows;

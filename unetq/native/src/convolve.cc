@@ -73,17 +73,7 @@ class Driver {
   float* b() const { return reinterpret_cast<float*>(scratch_ + panel_.weights_bytes() + 2 * panel_.channel_bytes()); }
 
   void pack(const Part& part, int first, int count) {
-    WeightSource source;
-    source.packed = job_.packed;
-    source.packed_bytes = job_.packed_bytes;
-    source.bits = job_.wbits;
-    source.binary = job_.binary;
-    source.out_stride = static_cast<size_t>(job_.side) * job_.side * job_.in.channels;
-    source.first = static_cast<size_t>(part.dy * job_.side + part.dx) * job_.in.channels;
-    source.side = taps_side_;
-    source.channels = job_.in.channels;
-    source.in_pixel = static_cast<int>(job_.in.pixel);
-    source.in_zero = job_.in_zero;
+    WeightSource source = weight_source(job_, part.dy, part.dx);
     source.isa = kernel_.isa;
     const int lanes = panel_.lanes;
     pool_.parallel_for((count + lanes - 1) / lanes, [&](int block) {
@@ -111,6 +101,8 @@ class Driver {
     all.b = b();
     all.channels = count;
     all.bits = job_.wbits + job_.abits;
+    all.abits = job_.abits;
+    all.in_channels = job_.in.channels;
     all.width = part.width;
     all.lo = static_cast<float>(job_.lo);
     all.hi = static_cast<float>(job_.hi);
@@ -142,6 +134,23 @@ class Driver {
 };
 
 }  // namespace
+
+WeightSource weight_source(const ConvJob& job, int dy, int dx) {
+  WeightSource source;
+  source.packed = job.packed;
+  source.packed_bytes = job.packed_bytes;
+  source.bits = job.wbits;
+  source.binary = job.binary;
+  source.ternary = job.ternary;
+  source.out_stride = static_cast<size_t>(job.side) * job.side * job.in.channels;
+  source.first = static_cast<size_t>(dy * job.side + dx) * job.in.channels;
+  source.side = job.transposed ? 1 : job.side;
+  source.channels = job.in.channels;
+  source.in_pixel = static_cast<int>(job.in.pixel);
+  source.in_zero = job.in_zero;
+  source.abits = job.abits;
+  return source;
+}
 
 size_t conv_scratch_bytes(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
   return Panel(kernel, side, in_channels, in_pixel, out_channels).bytes();

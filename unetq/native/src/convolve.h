@@ -19,7 +19,7 @@ struct ConvJob {
   bool transposed = false;
   int side = 0;              // of the convolution; 2 for transposed
   int wbits = 0, abits = 0;  // of weights and input
-  bool binary = false;
+  bool binary = false, ternary = false;
   const uint8_t* packed = nullptr;
   size_t packed_bytes = 0;
   const float *m = nullptr, *b = nullptr;
@@ -28,6 +28,9 @@ struct ConvJob {
 
 // Scratch for a layer with `side` x `side` taps a pixel (1 for transposed).
 size_t conv_scratch_bytes(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels);
+
+// The codes of all weights of a job; of parity (dy, dx) for transposed.
+WeightSource weight_source(const ConvJob& job, int dy, int dx);
 
 void run_conv(const Kernel& kernel, const ConvJob& job, uint8_t* scratch, Pool* pool);
 

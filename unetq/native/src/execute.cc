@@ -142,6 +142,7 @@ void Session::convolve(size_t op, float* logits) {
   job.wbits = info.wbits;
   job.abits = in.bits;
   job.binary = info.weights == WeightKind::kBinary;
+  job.ternary = info.weights == WeightKind::kTernary;
   job.packed = info.packed;
   job.packed_bytes = info.packed_bytes;
   job.m = info.m;

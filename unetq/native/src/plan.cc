@@ -108,6 +108,19 @@ class Planner {
     }
   }
 
+  static WeightSource weights_of(const Op& op, const Tensor& in) {
+    ConvJob job;
+    job.side = op.kernel;
+    job.transposed = op.kind == OpKind::kTransposed;
+    job.wbits = op.wbits;
+    job.binary = op.weights == WeightKind::kBinary;
+    job.ternary = op.weights == WeightKind::kTernary;
+    job.packed = op.packed;
+    job.packed_bytes = op.packed_bytes;
+    job.in.channels = in.channels;
+    return weight_source(job, 0, 0);
+  }
+
   Status select(size_t i) {
     const Op& op = model_.ops[i];
     const Tensor& in = model_.tensors[op.input_a];
@@ -117,13 +130,16 @@ class Planner {
     demand.op = op.kind;
     demand.side = op.kernel;
     demand.out_channels = model_.tensors[op.output].channels;
+    WeightSource source;
     if (op.packed != nullptr) {
       demand.wbits = op.wbits;
       demand.abits = in.bits;
+      source = weights_of(op, in);
+      demand.source = &source;
     }
-    step.kernel = select_kernel(demand, isa_);
-    if (step.kernel == nullptr)
-      return Status::fail("Layer " + op.name + " has no kernel in this runtime; update unetq.");
+    const std::vector<const Kernel*> rows = candidates(demand, isa_);
+    if (rows.empty()) return Status::fail("Layer " + op.name + " has no kernel in this runtime; update unetq.");
+    step.kernel = rows.front();
     if (step.kernel->conv != nullptr) {
       const int in_pixel = static_cast<int>(plan_.buffers[plan_.tensors[op.input_a].buffer].pixel);
       const size_t bytes = conv_scratch_bytes(*step.kernel, op.kind == OpKind::kConv ? op.kernel : 1, in.channels,
