@@ -10,7 +10,7 @@
 //   pairs   any width: 16-bit codes and vpmaddwd (4 instructions, and two a broadcast)
 #include <immintrin.h>
 
-#include "epilogue.h"
+#include "finish_avx2.h"
 #include "kernel.h"
 
 namespace unetq {
@@ -47,48 +47,9 @@ inline void multiply_short(const uint8_t* from, __m256i w0, __m256i w1, __m256i*
       : "m"(*reinterpret_cast<const Four*>(from)), "x"(w0), "x"(w1));
 }
 
-// Accumulators [pixels][2][8] to codes or logits.
 void finish(const Tile& tile, const __m256i* acc, int most) {
-  const ConvRows& job = tile.job;
-  const int left = job.width - tile.x, pixels = left < most ? left : most;
-  const int channels = job.channels - tile.channel < 16 ? job.channels - tile.channel : 16;
-  const float *m = job.m + tile.channel, *b = job.b + tile.channel;
-  const __m256 lo = _mm256_set1_ps(job.lo), hi = _mm256_set1_ps(job.hi);
-  const __m256i zero = _mm256_set1_epi32(job.zero);
-  for (int p = 0; p < pixels; ++p) {
-    __m256 value[2];
-#pragma GCC unroll 2
-    for (int g = 0; g < 2; ++g) {
-      const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(load(acc + 2 * p + g)), _mm256_loadu_ps(m + 8 * g));
-      value[g] = _mm256_add_ps(product, _mm256_loadu_ps(b + 8 * g));
-    }
-    if (job.out == nullptr) {
-      alignas(32) float values[16];
-      _mm256_store_ps(values, value[0]);
-      _mm256_store_ps(values + 8, value[1]);
-      float* logits = job.logits + tile.channel * job.logits_plane + tile.y * job.logits_row;
-      logits += (tile.x + p) * job.logits_pixel;
-      for (int k = 0; k < channels; ++k) logits[k * job.logits_plane] = values[k];
-      continue;
-    }
-    __m256i code[2];
-#pragma GCC unroll 2
-    for (int g = 0; g < 2; ++g) {
-      const __m256 clamped = _mm256_min_ps(_mm256_max_ps(value[g], lo), hi);
-      code[g] = _mm256_add_epi32(_mm256_cvtps_epi32(clamped), zero);
-    }
-    // Packs work within 16-byte halves: put the quarters into order between the two.
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(code[0], code[1]), 0xD8);
-    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    uint8_t* out = job.out + tile.y * job.out_row + (tile.x + p) * job.out_pixel + tile.channel;
-    if (channels == 16) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-    } else {
-      alignas(16) uint8_t codes[16];
-      _mm_store_si128(reinterpret_cast<__m128i*>(codes), bytes);
-      for (int k = 0; k < channels; ++k) out[k] = codes[k];
-    }
-  }
+  const int left = tile.job.width - tile.x, pixels = left < most ? left : most;
+  finish_block(tile.job, reinterpret_cast<const int32_t*>(acc), tile.channel, tile.y, tile.x, pixels);
 }
 
 template <int P>
