@@ -17,6 +17,8 @@ Taps lowbit_taps(Layout layout, int side, int channels);
 size_t lowbit_block_bytes(Layout layout, const Taps& taps);
 void pack_lowbit(const WeightSource& source, Layout layout, int first_out, int count, void* weights, int32_t* start);
 
+constexpr int kProductBias = 6;  // products of 2-bit codes are -6 to 3
+
 constexpr int kStripBytes = 64 * 1024;  // of stack
 constexpr int kTilePixels = 8;          // at most
 constexpr int kStripSlack = 64;         // bytes behind a row that may be read or written
@@ -35,21 +37,25 @@ static inline void for_strips(const ConvRows& job, int pixel_bytes, int planes, 
                               const Tile& tile) {
   alignas(64) uint8_t memory[kStripBytes];
   const int more = job.tap_rows - 1;
-  int rows = job.y1 - job.y0 < 4 ? job.y1 - job.y0 : 4;
-  int columns = (job.width + kTilePixels - 1) / kTilePixels * kTilePixels;
+  // Of the strips that fit, the one that prepares fewest pixels twice.
   Strip strip = {memory, 0, 0, pixel_bytes};
-  while (true) {
-    strip.plane = (static_cast<ptrdiff_t>(columns + more) * pixel_bytes + kStripSlack + 63) / 64 * 64;
-    strip.row = planes * strip.plane;
-    if ((rows + more) * strip.row <= kStripBytes) break;
-    if (columns > 4 * kTilePixels || (rows == 1 && columns > kTilePixels)) {
-      columns = (columns / 2 + kTilePixels - 1) / kTilePixels * kTilePixels;
-    } else if (rows > 1) {
-      rows = rows / 2;
-    } else {
-      return;  // not with the channels that the table allows
+  int rows = 0, columns = 0;
+  for (int high = job.y1 - job.y0 < 4 ? job.y1 - job.y0 : 4; high > 0; high /= 2) {
+    for (int wide = (job.width + kTilePixels - 1) / kTilePixels; wide > 0; wide /= 2) {
+      const int pixels = wide * kTilePixels;
+      const ptrdiff_t plane = (static_cast<ptrdiff_t>(pixels + more) * pixel_bytes + kStripSlack + 63) / 64 * 64;
+      if ((high + more) * planes * plane > kStripBytes) continue;
+      const int64_t made = static_cast<int64_t>(high + more) * (pixels + more),
+                    of = static_cast<int64_t>(high) * pixels;
+      const int64_t best_made = static_cast<int64_t>(rows + more) * (columns + more);
+      if (rows > 0 && made * rows * columns >= best_made * of) continue;
+      rows = high;
+      columns = pixels;
+      strip.plane = plane;
+      strip.row = planes * plane;
     }
   }
+  if (rows == 0) return;  // not with the channels that the table allows
   for (int y0 = job.y0; y0 < job.y1; y0 += rows) {
     const int y1 = y0 + rows < job.y1 ? y0 + rows : job.y1;
     for (int x0 = 0; x0 < job.width; x0 += columns) {

@@ -18,6 +18,14 @@ enum class Layout {
   kDots,          // int8 [output][tap][multiple of 64 channels]; for pixels of 16 or 32 bytes repeated to fill 64
   kTwosPlanes16,  // lowbit.h
   kSignPlanes16,
+  kSignTables32,
+  kTwosTables32x2,
+  kTwosTables32x4,
+  kProducts32,
+  kSignTables64,
+  kTwosTables64x2,
+  kTwosTables64x4,
+  kProducts64,
 };
 
 int lanes_of(Layout layout);
