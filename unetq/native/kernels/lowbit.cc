@@ -35,75 +35,86 @@ uint8_t gather(uint64_t bytes) { return static_cast<uint8_t>(((bytes & kEach) * 
 
 constexpr int kChunk = 512;
 
-// Calls put(tap, channel, codes) for every 8 codes of one output, the last of a tap filled up with 0.
+// Calls put(row of taps, tap in it, channel, codes) for every 8 codes of one output, the last of a tap filled up with
+// 0.
 template <typename Put>
 void for_eights(const WeightSource& source, int out, const Put& put) {
   int8_t codes[kChunk];
   size_t next = source.first + static_cast<size_t>(out) * source.out_stride;
-  for (int tap = 0; tap < source.side * source.side; ++tap) {
-    for (int done = 0; done < source.channels; done += kChunk) {
-      const int n = std::min(kChunk, source.channels - done);
-      unpack_codes(source, next, n, codes);
-      next += n;
-      for (int i = n; i % 8 != 0; ++i) codes[i] = 0;
-      for (int i = 0; i < n; i += 8) put(tap, done + i, codes + i);
+  for (int row = 0; row < source.side; ++row) {
+    for (int tap = 0; tap < source.side; ++tap) {
+      for (int done = 0; done < source.channels; done += kChunk) {
+        const int n = std::min(kChunk, source.channels - done);
+        unpack_codes(source, next, n, codes);
+        next += n;
+        for (int i = n; i % 8 != 0; ++i) codes[i] = 0;
+        for (int i = 0; i < n; i += 8) put(row, tap, done + i, codes + i);
+      }
     }
   }
 }
 
-// Packs one lane. Where a lane's bytes stand: element `unit / bytes` of a row of taps, plane, lane, byte.
-class Lane {
+uint64_t word_of(const int8_t* codes) {
+  uint64_t eight;
+  std::memcpy(&eight, codes, 8);
+  return eight;
+}
+
+// Packs the lanes of a block; C and B are the cut's channels and bytes. Each function gives a lane's start value.
+template <int C, int B>
+class Packer {
  public:
-  Lane(const WeightSource& source, Layout layout, int lane, void* weights)
-      : source_(source), layout_(layout), cut_(cut_of(layout)), lane_(lane), weights_(static_cast<uint8_t*>(weights)) {
-    pixel_ = (source.channels + cut_.channels - 1) / cut_.channels;
-    steps_ = lowbit_taps(layout, source.side, source.channels).steps;
-  }
+  Packer(const WeightSource& source, Layout layout, void* weights)
+      : source_(source),
+        cut_(cut_of(layout)),
+        weights_(static_cast<uint8_t*>(weights)),
+        pixel_((source.channels + C - 1) / C),
+        steps_(lowbit_taps(layout, source.side, source.channels).steps),
+        signs_(layout == Layout::kSignPlanes16 || source.binary) {}
 
-  // Both give the start value of the accumulator.
-
-  int32_t pack_planes(int out) const {
-    const bool signs = layout_ == Layout::kSignPlanes16;
+  int32_t planes(int lane, int out) const {
     int ones = 0, others = 0;  // set bits of both planes
-    for_eights(source_, out, [&](int tap, int channel, const int8_t* codes) {
-      uint64_t eight;
-      std::memcpy(&eight, codes, 8);
-      uint8_t planes[2] = {gather(eight), gather(eight >> 1)};
-      if (signs) {  // 1 is 01, -1 is 11, 0 is 00
-        planes[1] = planes[0];
-        planes[0] = gather(eight ^ (eight >> 1));
+    for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
+      const uint64_t eight = word_of(codes);
+      uint8_t first = gather(eight), second = gather(eight >> 1);
+      if (signs_) {  // 1 is 01, -1 is 11, 0 is 00
+        second = first;
+        first = gather(eight ^ (eight >> 1));
       }
-      ones += __builtin_popcount(planes[0]);
-      others += __builtin_popcount(planes[1]);
-      for (int k = 0; k < 2; ++k) *at(tap, channel, k) = planes[k];
+      ones += __builtin_popcount(first);
+      others += __builtin_popcount(second);
+      uint8_t* to = at(row, tap, channel) + lane * B;
+      to[0] = first;
+      to[cut_.lanes * B] = second;
     });
-    const int sum = signs ? 2 * ones - others : ones - 2 * others;  // of the weights
-    return -source_.in_zero * sum + (signs ? amax() * ones : 0);
+    const int sum = signs_ ? 2 * ones - others : ones - 2 * others;  // of the weights
+    return -source_.in_zero * sum + (signs_ ? amax() * ones : 0);
   }
 
-  int32_t pack_tables(int out) const {
-    const bool signs = source_.binary;
+  int32_t tables(int lane, int out) const {
     int sum = 0;
-    for_eights(source_, out, [&](int tap, int channel, const int8_t* codes) {
-      uint64_t eight;
-      std::memcpy(&eight, codes, 8);
+    for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
+      uint64_t eight = word_of(codes);
       for (int i = 0; i < 8; ++i) sum += codes[i];
-      if (signs) eight ^= eight >> 1;  // 1 for 1, 0 for -1
-      for (int k = 0; k < cut_.planes; ++k) {
+      if (signs_) eight ^= eight >> 1;  // 1 for 1, 0 for -1
+      uint8_t* to = at(row, tap, channel) + lane;
+      const bool both = channel + 4 < source_.channels;
+      for (int k = 0; k < cut_.planes; ++k, to += cut_.lanes) {
         const uint8_t bits = gather(eight >> k);
-        *at(tap, channel, k) = bits & 15;
-        if (channel + 4 < source_.channels) *at(tap, channel + 4, k) = bits >> 4;
+        to[0] = bits & 15;
+        if (both) to[cut_.planes * cut_.lanes] = bits >> 4;
       }
     });
-    return -source_.in_zero * sum - (signs ? 4 * amax() * lookups() : 0);  // entries are raised by 4 * amax
+    return -source_.in_zero * sum - (signs_ ? 4 * amax() * lookups() : 0);  // entries are raised by 4 * amax
   }
 
-  int32_t pack_products(int out) const {
+  int32_t products(int lane, int out) const {
     int sum = 0;
-    for_eights(source_, out, [&](int tap, int channel, const int8_t* codes) {
+    for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
       for (int i = 0; i < 8; ++i) sum += codes[i];
-      for (int i = 0; i < 8 && channel + i < source_.channels; i += 2) {
-        *at(tap, channel + i, 0) = static_cast<uint8_t>((codes[i] & 3) | ((codes[i + 1] & 3) << 4));
+      uint8_t* to = at(row, tap, channel) + lane;
+      for (int i = 0; i < 8 && channel + i < source_.channels; i += 2, to += cut_.lanes) {
+        *to = static_cast<uint8_t>((codes[i] & 3) | ((codes[i + 1] & 3) << 4));
       }
     });
     return -source_.in_zero * sum - 2 * kProductBias * lookups();
@@ -113,18 +124,18 @@ class Lane {
   int amax() const { return (1 << source_.abits) - 1; }
   int lookups() const { return source_.side * steps_; }
 
-  uint8_t* at(int tap, int channel, int plane) const {
-    const int unit = tap % source_.side * pixel_ + channel / cut_.channels;
-    const size_t element = static_cast<size_t>(tap / source_.side) * steps_ + unit / cut_.bytes;
-    return weights_ + ((element * cut_.planes + plane) * cut_.lanes + lane_) * cut_.bytes + unit % cut_.bytes;
+  // Lane 0, plane 0.
+  uint8_t* at(int row, int tap, int channel) const {
+    const int unit = tap * pixel_ + channel / C;
+    const size_t element = static_cast<size_t>(row) * steps_ + unit / B;
+    return weights_ + element * cut_.planes * cut_.lanes * B + unit % B;
   }
 
   const WeightSource& source_;
-  const Layout layout_;
   const Cut& cut_;
-  const int lane_;
   uint8_t* const weights_;
-  int pixel_ = 0, steps_ = 0;
+  const int pixel_, steps_;
+  const bool signs_;
 };
 
 }  // namespace
@@ -155,11 +166,15 @@ void pack_lowbit(const WeightSource& source, Layout layout, int first_out, int c
   const Cut& cut = cut_of(layout);
   std::memset(weights, 0, lowbit_block_bytes(layout, lowbit_taps(layout, source.side, source.channels)));
   std::memset(start, 0, static_cast<size_t>(cut.lanes) * sizeof(int32_t));
-  for (int i = 0; i < count; ++i) {
-    const Lane lane(source, layout, i, weights);
-    start[i] = cut.channels == 8   ? lane.pack_planes(first_out + i)
-               : cut.channels == 4 ? lane.pack_tables(first_out + i)
-                                   : lane.pack_products(first_out + i);
+  if (cut.channels == 8) {
+    const Packer<8, 4> packer(source, layout, weights);
+    for (int i = 0; i < count; ++i) start[i] = packer.planes(i, first_out + i);
+  } else if (cut.channels == 4) {
+    const Packer<4, 1> packer(source, layout, weights);
+    for (int i = 0; i < count; ++i) start[i] = packer.tables(i, first_out + i);
+  } else {
+    const Packer<2, 1> packer(source, layout, weights);
+    for (int i = 0; i < count; ++i) start[i] = packer.products(i, first_out + i);
   }
 }
 

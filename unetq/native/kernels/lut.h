@@ -155,23 +155,21 @@ using Tables2 = Tables<V, 2, P>;
 template <typename V, int P>
 using Tables4 = Tables<V, 4, P>;
 
-// 4 channels as a number, without those that do not exist.
-inline uint32_t load4(const uint8_t* from, int channels) {
-  uint32_t four;
-  __builtin_memcpy(&four, from, 4);
-  return channels >= 4 ? four : four & ((1u << (8 * channels)) - 1);
-}
-
 // The 16 entries of every 4 channels; signs: sums with signs.
 template <typename V, template <typename, int> class M, int P>
 void lut_tables(const ConvRows& job, bool signs) {
-  const int amax = (1 << job.abits) - 1;
+  constexpr int kOnce = V::Maker::kChannels;
+  const int channels = job.in_channels, amax = (1 << job.abits) - 1, rest = channels % kOnce;
+  const ptrdiff_t pixel = (channels + 3) / 4 * 16;
+  const uint64_t all = ~uint64_t{0}, last = rest == 0 ? all : (uint64_t{1} << (8 * rest)) - 1;
   const typename V::Maker maker(signs ? 4 * amax : 0, signs);
   for_strips(
-      job, (job.in_channels + 3) / 4 * 16, 1, V::kLanes,
+      job, static_cast<int>(pixel), 1, V::kLanes,
       [&](const uint8_t* from, int pixels, uint8_t* to, ptrdiff_t) {
-        for (int x = 0; x < pixels; ++x, from += job.in_pixel) {
-          for (int c = 0; c < job.in_channels; c += 4, to += 16) maker.make(load4(from + c, job.in_channels - c), to);
+        for (int x = 0; x < pixels; ++x, from += job.in_pixel, to += pixel) {
+          int c = 0;
+          for (; c + kOnce <= channels; c += kOnce) maker.make(from + c, all, to + 4 * c);
+          if (rest != 0) maker.make(from + c, last, to + 4 * c);  // what does not exist is 0
         }
       },
       [&](const Strip& at, int channel, int y, int x, int pixels) {

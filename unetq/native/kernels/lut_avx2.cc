@@ -48,27 +48,33 @@ struct V {
 
   // Tables: entry e is the sum of 4 channels by the bits of e, as products with 0 and 1 (or -1 and 1).
   struct Maker {
-    Maker(int raised, bool signs) : bias(_mm256_set1_epi16(static_cast<int16_t>(raised))) {
-      // Packing works within halves: it puts entries 0 to 3 and 8 to 11 of one beside 4 to 7 and 12 to 15 of the other.
-      alignas(32) int8_t of[2][32];
-      for (int e = 0; e < 16; ++e) {
-        int8_t* at = of[e / 4 % 2] + e / 8 * 16 + e % 4 * 4;
-        for (int c = 0; c < 4; ++c) at[c] = static_cast<int8_t>((e >> c & 1) != 0 ? 1 : (signs ? -1 : 0));
+    static constexpr int kChannels = 8;  // at once
+
+    Maker(int raised, bool signs) : bias(repeat1(static_cast<uint8_t>(raised))) {
+      for (int c = 0; c < 4; ++c) {
+        alignas(32) int8_t of[32], from[32];
+        for (int i = 0; i < 32; ++i) {
+          of[i] = static_cast<int8_t>((i >> c & 1) != 0 ? 1 : (signs ? -1 : 0));
+          from[i] = static_cast<int8_t>(i / 16 * 4 + c);
+        }
+        factor[c] = load(of);
+        channel[c] = load(from);
       }
-      first = load(of[0]);
-      second = load(of[1]);
     }
 
-    void make(uint32_t four, uint8_t* to) const {
-      const Reg bytes = _mm256_set1_epi32(static_cast<int32_t>(four)), ones = _mm256_set1_epi16(1);
-      const Reg a = _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, first), ones);
-      const Reg b = _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, second), ones);
-      const Reg words = _mm256_add_epi16(_mm256_packs_epi32(a, b), bias);
-      const __m128i entries = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), entries);
+    void make(const uint8_t* from, uint64_t exist, uint8_t* to) const {
+      uint64_t eight;
+      __builtin_memcpy(&eight, from, 8);
+      const Reg bytes = _mm256_set1_epi64x(static_cast<int64_t>(eight & exist));
+      Reg sum = bias;
+#pragma GCC unroll 4
+      for (int c = 0; c < 4; ++c) {
+        sum = add8(sum, _mm256_sign_epi8(_mm256_shuffle_epi8(bytes, channel[c]), factor[c]));
+      }
+      store(to, sum);
     }
 
-    Reg bias, first, second;
+    Reg bias, factor[4], channel[4];
   };
 };
 

@@ -53,14 +53,19 @@ struct V {
 
   // Tables: entry e is the sum of 4 channels by the bits of e, as products with 0 and 1 (or -1 and 1).
   struct Maker {
+    static constexpr int kChannels = 4;  // at once
+
     Maker(int raised, bool signs) : bias(_mm512_set1_epi32(raised)) {
       alignas(64) int8_t of[64];
       for (int i = 0; i < 64; ++i) of[i] = static_cast<int8_t>((i / 4 >> i % 4 & 1) != 0 ? 1 : (signs ? -1 : 0));
       factors = load(of);
     }
 
-    void make(uint32_t four, uint8_t* to) const {
-      const Reg sums = _mm512_dpbusd_epi32(bias, _mm512_set1_epi32(static_cast<int32_t>(four)), factors);
+    void make(const uint8_t* from, uint64_t exist, uint8_t* to) const {
+      uint32_t four;
+      __builtin_memcpy(&four, from, 4);
+      const Reg bytes = _mm512_set1_epi32(static_cast<int32_t>(four & static_cast<uint32_t>(exist)));
+      const Reg sums = _mm512_dpbusd_epi32(bias, bytes, factors);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(sums));
     }
 
