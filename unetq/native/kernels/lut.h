@@ -68,7 +68,7 @@ struct Tables {
       for (int p = 0; p < P; ++p) {
         const typename V::Reg table = V::repeat16(in + p * at.pixel);
 #pragma GCC unroll 4
-        for (int k = 0; k < W; ++k) sums[p][k] = V::add8(sums[p][k], V::shuffle(table, index[k]));
+        for (int k = 0; k < W; ++k) V::add_lookup(sums[p][k], table, index[k]);
       }
     }
 #pragma GCC unroll 8
@@ -99,8 +99,8 @@ struct Products {
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) {
         const typename V::Reg both = V::bit_or(weights, V::repeat1(in[p * at.pixel]));
-        const typename V::Reg first = V::shuffle(table, V::bit_and(both, low));
-        sums[p] = V::add8(V::add8(sums[p], first), V::shuffle(table, V::bit_and(V::shift_right4(both), low)));
+        V::add_lookup(sums[p], table, V::bit_and(both, low));
+        V::add_lookup(sums[p], table, V::bit_and(V::shift_right4(both), low));
       }
     }
 #pragma GCC unroll 8

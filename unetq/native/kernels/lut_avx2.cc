@@ -14,10 +14,16 @@ struct V {
   static Reg load(const void* from) { return _mm256_loadu_si256(static_cast<const Reg*>(from)); }
   static void store(void* to, Reg a) { _mm256_storeu_si256(static_cast<Reg*>(to), a); }
   static Reg repeat1(uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+  // In assembly, in this order: gcc 12 hoists the tables, and then sums go through memory.
   static Reg repeat16(const uint8_t* from) {
-    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    Reg table;
+    __asm__ volatile("vbroadcasti128 %1, %0" : "=x"(table) : "m"(*reinterpret_cast<const uint8_t (*)[16]>(from)));
+    return table;
   }
-  static Reg shuffle(Reg table, Reg index) { return _mm256_shuffle_epi8(table, index); }
+  static void add_lookup(Reg& sum, Reg table, Reg index) {
+    Reg found;
+    __asm__ volatile("vpshufb %3, %2, %1\n\tvpaddb %1, %0, %0" : "+x"(sum), "=&x"(found) : "x"(table), "x"(index));
+  }
   static Reg add8(Reg a, Reg b) { return _mm256_add_epi8(a, b); }
   static Reg add16(Reg a, Reg b) { return _mm256_add_epi16(a, b); }
   static Reg sub16(Reg a, Reg b) { return _mm256_sub_epi16(a, b); }
