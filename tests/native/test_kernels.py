@@ -186,7 +186,14 @@ def test_convolution_several_panels(row: dict[str, Any]) -> None:
 def test_convolution_ties_and_overflow(row: dict[str, Any]) -> None:
     """Half to even, and sums far beyond what an int32 can hold after scaling."""
     rng = np.random.default_rng(6)
-    case = Case(row, rng, bits=min(bit_pairs(row), key=lambda pair: abs(sum(pair) - 4)), channels=(8, 20), size=(6, 11), kind="unsigned")
+    case = Case(
+        row,
+        rng,
+        bits=min(bit_pairs(row), key=lambda pair: abs(sum(pair) - 4)),
+        channels=(8, 20),
+        size=(6, 11),
+        kind="unsigned",
+    )
     case.m[:] = 0.5
     case.b[:] = rng.integers(-3, 4, case.b.shape) * np.float32(0.5)
     case.check(row["name"])

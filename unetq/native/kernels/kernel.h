@@ -71,7 +71,7 @@ constexpr int kOverreadPixels = 32;
 constexpr int kOverreadBytes = 128;
 
 #define UNETQ_CONV(name, op, isa, side, bits, max_out, layout, function) void function(const ConvRows&);
-#define UNETQ_LOWBIT(name, op, isa, side, codes, wbits, abits, layout, function) void function(const ConvRows&);
+#define UNETQ_LOWBIT(name, op, isa, side, codes, wbits, abits, worth, layout, function) void function(const ConvRows&);
 #define UNETQ_MAP(name, op, isa, function) void function(const MapRows&);
 #include "kernels.inc"
 #undef UNETQ_CONV

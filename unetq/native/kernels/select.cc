@@ -1,5 +1,7 @@
 #include "select.h"
 
+#include <algorithm>
+
 #include "lowbit.h"
 
 namespace unetq {
@@ -8,16 +10,16 @@ const std::vector<Kernel>& kernels() {
   static const std::vector<Kernel> table = {
 #define UNETQ_CONV(name, op, isa, side, bits, max_out, layout, function) \
   {#name, OpKind::op, Isa::isa, side, bits, max_out, {}, Layout::layout, function, nullptr},
-#define UNETQ_LOWBIT(name, op, isa, side, codes, wbits, abits, layout, function) \
-  {#name,                                                                        \
-   OpKind::op,                                                                   \
-   Isa::isa,                                                                     \
-   side,                                                                         \
-   (wbits) + (abits),                                                            \
-   1 << 20,                                                                      \
-   {WeightCodes::codes, wbits, abits, lowbit_channels(Layout::layout)},          \
-   Layout::layout,                                                               \
-   function,                                                                     \
+#define UNETQ_LOWBIT(name, op, isa, side, codes, wbits, abits, worth, layout, function) \
+  {#name,                                                                               \
+   OpKind::op,                                                                          \
+   Isa::isa,                                                                            \
+   side,                                                                                \
+   (wbits) + (abits),                                                                   \
+   1 << 20,                                                                             \
+   {WeightCodes::codes, wbits, abits, lowbit_channels(Layout::layout), worth},          \
+   Layout::layout,                                                                      \
+   function,                                                                            \
    nullptr},
 #define UNETQ_MAP(name, op, isa, function) \
   {#name, OpKind::op, Isa::isa, 0, 16, 1 << 20, {}, Layout::kNone, nullptr, function},
@@ -48,10 +50,12 @@ bool can(const Kernel& kernel, const Demand& demand) {
 }
 
 std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {
-  std::vector<const Kernel*> rows;
+  std::vector<const Kernel*> rows, others;
+  const int channels = demand.source == nullptr ? 0 : std::min(demand.source->channels, demand.out_channels);
   for (const Kernel& kernel : kernels()) {
-    if (kernel.isa <= isa && can(kernel, demand)) rows.push_back(&kernel);
+    if (kernel.isa <= isa && can(kernel, demand)) (channels < kernel.lowbit.worth ? others : rows).push_back(&kernel);
   }
+  rows.insert(rows.end(), others.begin(), others.end());
   return rows;
 }
 

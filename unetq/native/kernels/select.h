@@ -15,6 +15,7 @@ enum class WeightCodes { kAny, kTwos, kSigns };  // kTwos: no binary weights; kS
 struct LowBit {
   WeightCodes codes = WeightCodes::kAny;
   int wbits = 8, abits = 8, max_in = 1 << 20;  // at most
+  int worth = 0;                               // channels from which it is faster than the rows behind it
 };
 
 struct Kernel {
