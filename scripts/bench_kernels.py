@@ -80,10 +80,10 @@ def arguments(layer: Layer, rng: np.random.Generator) -> tuple[list[NDArray[Any]
 
 
 def candidates(op: str, isa: str) -> list[str]:
-    """Names of the rows of an operation up to an instruction set, in the table's order; without the scalar ones, which
-    define the result."""
+    """Names of the rows of an operation up to an instruction set, in the table's order; no scalar convolution, which
+    would take as long as all others together."""
     isas = _native.isas()
-    allowed = isas[1 : isas.index(isa) + 1]
+    allowed = isas[int(op in SIDES) : isas.index(isa) + 1]
     rows = [row for row in _native.kernels() if row["op"] == op and row["isa"] in allowed]
     return [row["name"] for row in rows if row["kernel"] in (0, SIDES.get(op, 0))]
 

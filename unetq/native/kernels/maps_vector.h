@@ -11,7 +11,8 @@
 
 namespace unetq {
 
-namespace {
+// Other copies have other instructions: they must not be taken for the same function.
+namespace {  // NOLINT(misc-anonymous-namespace-in-header)
 
 template <int N>
 using Bytes [[gnu::vector_size(N)]] = uint8_t;
