@@ -1,9 +1,8 @@
 // Operations without weights in vectors of the compiler: each file that includes this has its own copy, compiled with
 // its own flags (WIDEST: bytes of its registers).
 //
-// A row is done a chunk of channels at a time, all pixels before the next chunk: the row's lines stay in the cache, and
-// what neighbouring pixels share stays in registers. Loads may reach beyond the channels (kOverreadBytes), stores
-// never.
+// A pixel is done before the next one: 64 bytes of each in a row would touch every line of a wide image several times.
+// Loads may reach beyond the channels (kOverreadBytes), stores never.
 #pragma once
 
 #include "epilogue.h"
@@ -22,6 +21,7 @@ using Words [[gnu::vector_size(2 * N)]] = uint16_t;
 // N channels; `kWhole`: they are all stored, else the first few.
 template <int N, bool kWhole>
 struct Chunk {
+  static constexpr int kBytes = N;
   int first, count;  // channels
 
   Bytes<N> load(const uint8_t* pixel) const {
@@ -91,51 +91,48 @@ void quantize_rows(const MapRows& job) {
   }
 }
 
-template <int N, bool kWhole>
-void maxpool_row(const MapRows& job, Chunk<N, kWhole> chunk, int y) {
-  const uint8_t* top = job.in + static_cast<ptrdiff_t>(2 * y) * job.in_row;
-  const uint8_t* bottom = job.in + static_cast<ptrdiff_t>(at_most(2 * y + 1, job.in_height - 1)) * job.in_row;
-  uint8_t* to = job.out + y * job.out_row;
-  const ptrdiff_t pixel = job.in_pixel;
-  const int whole = job.in_width / 2;  // windows of two columns; an odd edge has one more, of one
-  for (int x = 0; x < whole; ++x, top += 2 * pixel, bottom += 2 * pixel, to += job.out_pixel) {
-    const Bytes<N> left = larger<N>(chunk.load(top), chunk.load(bottom));
-    chunk.store(to, larger<N>(left, larger<N>(chunk.load(top + pixel), chunk.load(bottom + pixel))));
-  }
-  if (whole < job.width) chunk.store(to, larger<N>(chunk.load(top), chunk.load(bottom)));
-}
-
 template <int WIDEST>
 void maxpool_rows(const MapRows& job) {
+  const int whole = job.in_width / 2;  // windows of two columns; an odd edge has one more, of one
   for (int y = job.y0; y < job.y1; ++y) {
-    for_chunks<WIDEST>(job.channels, [&](auto chunk) { maxpool_row(job, chunk, y); });
+    const uint8_t* top = job.in + static_cast<ptrdiff_t>(2 * y) * job.in_row;
+    const uint8_t* bottom = job.in + static_cast<ptrdiff_t>(at_most(2 * y + 1, job.in_height - 1)) * job.in_row;
+    uint8_t* to = job.out + y * job.out_row;
+    for (int x = 0; x < job.width; ++x, top += 2 * job.in_pixel, bottom += 2 * job.in_pixel, to += job.out_pixel) {
+      const ptrdiff_t right = x < whole ? job.in_pixel : 0;
+      for_chunks<WIDEST>(job.channels, [&](auto chunk) {
+        const auto upper = larger<chunk.kBytes>(chunk.load(top), chunk.load(top + right));
+        const auto lower = larger<chunk.kBytes>(chunk.load(bottom), chunk.load(bottom + right));
+        chunk.store(to, larger<chunk.kBytes>(upper, lower));
+      });
+    }
   }
 }
 
 template <int WIDEST>
 void copy_rows(const MapRows& job) {
   for (int y = job.y0; y < job.y1; ++y) {
-    for_chunks<WIDEST>(job.channels, [&](auto chunk) {
-      const uint8_t* from = job.in + y * job.in_row;
-      uint8_t* to = job.out + y * job.out_row;
-      for (int x = 0; x < job.width; ++x) chunk.store(to + x * job.out_pixel, chunk.load(from + x * job.in_pixel));
-    });
+    const uint8_t* from = job.in + y * job.in_row;
+    uint8_t* to = job.out + y * job.out_row;
+    for (int x = 0; x < job.width; ++x, from += job.in_pixel, to += job.out_pixel) {
+      for_chunks<WIDEST>(job.channels, [&](auto chunk) { chunk.store(to, chunk.load(from)); });
+    }
   }
 }
 
 template <int WIDEST>
 void nearest_rows(const MapRows& job) {
   for (int y = job.y0; y < job.y1; ++y) {
-    for_chunks<WIDEST>(job.channels, [&](auto chunk) {
-      const uint8_t* from = job.in + static_cast<ptrdiff_t>(y / 2) * job.in_row;
-      uint8_t* to = job.out + y * job.out_row;
-      for (int x = 0; x < job.width / 2; ++x, from += job.in_pixel, to += 2 * job.out_pixel) {
+    const uint8_t* from = job.in + static_cast<ptrdiff_t>(y / 2) * job.in_row;
+    uint8_t* to = job.out + y * job.out_row;
+    for (int x = 0; x < job.width; x += 2, from += job.in_pixel, to += 2 * job.out_pixel) {
+      const ptrdiff_t right = x + 1 < job.width ? job.out_pixel : 0;
+      for_chunks<WIDEST>(job.channels, [&](auto chunk) {
         const auto bytes = chunk.load(from);
         chunk.store(to, bytes);
-        chunk.store(to + job.out_pixel, bytes);
-      }
-      if (job.width % 2 != 0) chunk.store(to, chunk.load(from));
-    });
+        chunk.store(to + right, bytes);
+      });
+    }
   }
 }
 
@@ -146,22 +143,21 @@ inline Bytes<N> sixteenth(Words<N> sum, Words<N> parity) {
 }
 
 // 9 a + 3 b + 3 c + d = 3 (3 a + c) + (3 b + d): rows first, once for an input pixel, then columns. Outputs 2 i + 1 and
-// 2 i + 2 lie between inputs i and i + 1; edges repeat.
+// 2 i + 2 lie between inputs i and i + 1; edges repeat. Input columns [x0, x1], with the outputs between them.
 template <int N, bool kWhole>
-void bilinear_row(const MapRows& job, Chunk<N, kWhole> chunk, int y) {
+void bilinear_span(const MapRows& job, Chunk<N, kWhole> chunk, int y, int x0, int x1) {
   const int far_y = y % 2 == 0 ? (y >= 2 ? y / 2 - 1 : 0) : at_most(y / 2 + 1, job.in_height - 1);
-  const uint8_t* near = job.in + static_cast<ptrdiff_t>(y / 2) * job.in_row;
-  const uint8_t* far = job.in + static_cast<ptrdiff_t>(far_y) * job.in_row;
-  uint8_t* to = job.out + y * job.out_row;
+  const uint8_t* near = job.in + static_cast<ptrdiff_t>(y / 2) * job.in_row + x0 * job.in_pixel;
+  const uint8_t* far = job.in + static_cast<ptrdiff_t>(far_y) * job.in_row + x0 * job.in_pixel;
+  uint8_t* to = job.out + y * job.out_row + (2 * x0 + 1) * job.out_pixel;
   const Words<N> parity = static_cast<uint16_t>(job.zero & 1) + Words<N>{};
   const auto rows = [&] {
     const Words<N> a = __builtin_convertvector(chunk.load(near), Words<N>);
     return a + a + a + __builtin_convertvector(chunk.load(far), Words<N>);
   };
   Words<N> left = rows();
-  chunk.store(to, sixteenth<N>(4 * left, parity));
-  to += job.out_pixel;
-  for (int x = 1; x < job.in_width; ++x, to += 2 * job.out_pixel) {
+  if (x0 == 0) chunk.store(to - job.out_pixel, sixteenth<N>(4 * left, parity));
+  for (int x = x0 + 1; x <= x1; ++x, to += 2 * job.out_pixel) {
     near += job.in_pixel;
     far += job.in_pixel;
     const Words<N> right = rows(), both = left + right;
@@ -169,13 +165,19 @@ void bilinear_row(const MapRows& job, Chunk<N, kWhole> chunk, int y) {
     chunk.store(to + job.out_pixel, sixteenth<N>(both + right + right, parity));
     left = right;
   }
-  if (job.width % 2 == 0) chunk.store(to, sixteenth<N>(4 * left, parity));
+  if (x1 == job.in_width - 1 && job.width % 2 == 0) chunk.store(to, sixteenth<N>(4 * left, parity));
 }
 
 template <int WIDEST>
 void bilinear_rows(const MapRows& job) {
+  constexpr int kSpan = 16;  // pixels of all channels stay in the first-level cache
+  const int last = job.in_width - 1;
   for (int y = job.y0; y < job.y1; ++y) {
-    for_chunks<WIDEST / 2>(job.channels, [&](auto chunk) { bilinear_row(job, chunk, y); });  // in 16 bits
+    for (int x = 0; x == 0 || x < last; x += kSpan) {
+      for_chunks<WIDEST / 2>(job.channels, [&](auto chunk) {  // in 16 bits
+        bilinear_span(job, chunk, y, x, at_most(x + kSpan, last));
+      });
+    }
   }
 }
 
