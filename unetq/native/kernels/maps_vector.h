@@ -1,8 +1,8 @@
 // Operations without weights in vectors of the compiler: each file that includes this has its own copy, compiled with
 // its own flags (WIDEST: bytes of its registers).
 //
-// A pixel is done before the next one: 64 bytes of each in a row would touch every line of a wide image several times.
-// Loads may reach beyond the channels (kOverreadBytes), stores never.
+// A few pixels are done at a time, a chunk of channels of all of them before the next chunk: their lines stay in the
+// first-level cache. Loads may reach beyond the channels (kOverreadBytes), stores never.
 #pragma once
 
 #include "epilogue.h"
@@ -91,21 +91,31 @@ void quantize_rows(const MapRows& job) {
   }
 }
 
+// Calls part(chunk, x0, x1) for a few of `pixels` at a time.
+template <int WIDEST, typename Part>
+inline void for_spans(int channels, int pixels, const Part& part) {
+  constexpr int kSpan = 16;
+  for (int x = 0; x < pixels; x += kSpan) {
+    for_chunks<WIDEST>(channels, [&](auto chunk) { part(chunk, x, at_most(x + kSpan, pixels)); });
+  }
+}
+
 template <int WIDEST>
 void maxpool_rows(const MapRows& job) {
+  const ptrdiff_t pixel = job.in_pixel;
   const int whole = job.in_width / 2;  // windows of two columns; an odd edge has one more, of one
   for (int y = job.y0; y < job.y1; ++y) {
     const uint8_t* top = job.in + static_cast<ptrdiff_t>(2 * y) * job.in_row;
     const uint8_t* bottom = job.in + static_cast<ptrdiff_t>(at_most(2 * y + 1, job.in_height - 1)) * job.in_row;
     uint8_t* to = job.out + y * job.out_row;
-    for (int x = 0; x < job.width; ++x, top += 2 * job.in_pixel, bottom += 2 * job.in_pixel, to += job.out_pixel) {
-      const ptrdiff_t right = x < whole ? job.in_pixel : 0;
-      for_chunks<WIDEST>(job.channels, [&](auto chunk) {
-        const auto upper = larger<chunk.kBytes>(chunk.load(top), chunk.load(top + right));
-        const auto lower = larger<chunk.kBytes>(chunk.load(bottom), chunk.load(bottom + right));
-        chunk.store(to, larger<chunk.kBytes>(upper, lower));
-      });
-    }
+    for_spans<WIDEST>(job.channels, job.width, [&](auto chunk, int x0, int x1) {
+      for (int x = x0; x < x1; ++x) {
+        const ptrdiff_t left = 2 * x * pixel, right = x < whole ? left + pixel : left;
+        const auto upper = larger<chunk.kBytes>(chunk.load(top + left), chunk.load(top + right));
+        const auto lower = larger<chunk.kBytes>(chunk.load(bottom + left), chunk.load(bottom + right));
+        chunk.store(to + x * job.out_pixel, larger<chunk.kBytes>(upper, lower));
+      }
+    });
   }
 }
 
@@ -114,9 +124,9 @@ void copy_rows(const MapRows& job) {
   for (int y = job.y0; y < job.y1; ++y) {
     const uint8_t* from = job.in + y * job.in_row;
     uint8_t* to = job.out + y * job.out_row;
-    for (int x = 0; x < job.width; ++x, from += job.in_pixel, to += job.out_pixel) {
-      for_chunks<WIDEST>(job.channels, [&](auto chunk) { chunk.store(to, chunk.load(from)); });
-    }
+    for_spans<WIDEST>(job.channels, job.width, [&](auto chunk, int x0, int x1) {
+      for (int x = x0; x < x1; ++x) chunk.store(to + x * job.out_pixel, chunk.load(from + x * job.in_pixel));
+    });
   }
 }
 
@@ -125,14 +135,13 @@ void nearest_rows(const MapRows& job) {
   for (int y = job.y0; y < job.y1; ++y) {
     const uint8_t* from = job.in + static_cast<ptrdiff_t>(y / 2) * job.in_row;
     uint8_t* to = job.out + y * job.out_row;
-    for (int x = 0; x < job.width; x += 2, from += job.in_pixel, to += 2 * job.out_pixel) {
-      const ptrdiff_t right = x + 1 < job.width ? job.out_pixel : 0;
-      for_chunks<WIDEST>(job.channels, [&](auto chunk) {
-        const auto bytes = chunk.load(from);
-        chunk.store(to, bytes);
-        chunk.store(to + right, bytes);
-      });
-    }
+    for_spans<WIDEST>(job.channels, (job.width + 1) / 2, [&](auto chunk, int x0, int x1) {
+      for (int x = x0; x < x1; ++x) {
+        const auto bytes = chunk.load(from + x * job.in_pixel);
+        chunk.store(to + 2 * x * job.out_pixel, bytes);
+        chunk.store(to + at_most(2 * x + 1, job.width - 1) * job.out_pixel, bytes);
+      }
+    });
   }
 }
 
@@ -170,14 +179,10 @@ void bilinear_span(const MapRows& job, Chunk<N, kWhole> chunk, int y, int x0, in
 
 template <int WIDEST>
 void bilinear_rows(const MapRows& job) {
-  constexpr int kSpan = 16;  // pixels of all channels stay in the first-level cache
   const int last = job.in_width - 1;
-  for (int y = job.y0; y < job.y1; ++y) {
-    for (int x = 0; x == 0 || x < last; x += kSpan) {
-      for_chunks<WIDEST / 2>(job.channels, [&](auto chunk) {  // in 16 bits
-        bilinear_span(job, chunk, y, x, at_most(x + kSpan, last));
-      });
-    }
+  for (int y = job.y0; y < job.y1; ++y) {  // in 16 bits; an image of one column has a span, too
+    for_spans<WIDEST / 2>(job.channels, last > 0 ? last : 1,
+                          [&](auto chunk, int x0, int x1) { bilinear_span(job, chunk, y, x0, at_most(x1, last)); });
   }
 }
 
