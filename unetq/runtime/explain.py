@@ -33,7 +33,15 @@ def _demand(model: Model, name: str) -> dict[str, Any]:
     # Signed ternary codes are stored as code + 1: 2 bits, as the tensor says.
     bits = model.graph.tensors[op.inputs[0]].bits
     out = model.graph.tensors[op.output].channels
-    return {"op": op.kind, "kernel": op.kernel, "wbits": op.wbits, "abits": bits, "out": out}
+    return {"op": op.kind, "kernel": op.kernel, "weights": op.weights, "wbits": op.wbits, "abits": bits, "out": out}
+
+
+def _fits(row: Mapping[str, Any], demand: Mapping[str, Any]) -> bool:
+    """Whether a row can do a convolution of these widths and weights (kernels/select.cc asks for its input channels, too)."""
+    wbits, abits = demand["wbits"], demand["abits"]
+    weights = {"signs": ("binary", "ternary"), "twos": ("twos", "ternary")}.get(row["codes"], (demand["weights"],))
+    narrow = wbits <= row["max_wbits"] and abits <= row["max_abits"] and wbits + abits <= row["max_bits"]
+    return bool(narrow and demand["weights"] in weights and demand["out"] <= row["max_out"])
 
 
 def _reason(
@@ -49,8 +57,7 @@ def _reason(
         return f"first of {len(rows)} for {demand['op']} on {reach[-1]}"
     # A row with side 0 takes any.
     sides = [row for row in rows if row["kernel"] in (0, demand["kernel"])]
-    bits = demand["wbits"] + demand["abits"]
-    fits = [row for row in sides if bits <= row["max_bits"] and demand["out"] <= row["max_out"]]
+    fits = [row for row in sides if _fits(row, demand)]
     return (
         f"first of {len(fits)} that fit, of {len(sides)} for this operation on {reach[-1]}; exact up to "
         f"{chosen['max_bits']} bits of weight + activation, here {demand['wbits']} + {demand['abits']}"
