@@ -103,3 +103,11 @@ def test_logits_to_mask() -> None:
     several = np.array([[[1, 0, 0]], [[1, 2, 0]], [[0, 3, 0.5]]], np.float32)
     np.testing.assert_array_equal(logits_to_mask(several), [[0, 2, 2]])
     assert logits_to_mask(one).dtype == logits_to_mask(several).dtype == np.uint8
+
+
+@settings(deadline=None)
+@given(st.integers(2, 256), SIZES, st.integers(0, 2**32 - 1))
+def test_mask_is_the_first_largest_channel(channels: int, size: tuple[int, int], seed: int) -> None:
+    values = np.array([-np.inf, -2, -0.0, 0.0, 0.5, 3, np.inf], np.float32)
+    logits = np.random.default_rng(seed).choice(values, (channels, *size))
+    np.testing.assert_array_equal(logits_to_mask(logits), logits.argmax(0))

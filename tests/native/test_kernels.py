@@ -83,6 +83,9 @@ class Case:
         fill = pick("fill") or "random"
         shape = (out, self.side, self.side, cin)
         least, most = (-1, 1) if wbits == 1 else (-(2 ** (wbits - 1)), 2 ** (wbits - 1) - 1)
+        ternary = wbits == 2 and row["codes"] == "signs"
+        if ternary:
+            least = -1
         if (wbits, abits) in row["checked"]:  # this row takes only weights whose transforms stay in 8 bits
             least, most = max(least, -row["limit"]), min(most, row["limit"])
         self.weights = rng.integers(least, most + 1, shape).astype(np.int8)
@@ -98,6 +101,7 @@ class Case:
         self.m = (rng.uniform(-1, 4, out) * 64 / spread).astype(np.float32)
         self.b = rng.uniform(-40, 80, out).astype(np.float32)
         self.settings = {"wbits": wbits, "abits": abits, "in_zero": zero, "threads": int(rng.integers(1, 5))}
+        self.settings["ternary"] = int(ternary)
         self.target(rng)
         if row["op"] == "transposed":
             cut = rng.integers(0, 2, 2)
@@ -128,13 +132,14 @@ class Case:
         np.testing.assert_array_equal(logits, value, str(self.settings))
 
 
+def bit_pairs(row: dict[str, Any]) -> list[tuple[int, int]]:
+    """(wbits, abits) that the row's kernel can do."""
+    return [*row["always"], *row["checked"]]
+
+
 def random_bits(row: dict[str, Any], rng: np.random.Generator) -> tuple[int, int]:
     pairs = bit_pairs(row)
     return pairs[rng.integers(len(pairs))]
-
-
-def bit_pairs(row: dict[str, Any]) -> list[tuple[int, int]]:
-    return [*row["always"], *row["checked"]]
 
 
 @rows("conv", "transposed")
@@ -173,16 +178,22 @@ def test_convolution_signed_extremes(row: dict[str, Any]) -> None:
 def test_convolution_several_panels(row: dict[str, Any]) -> None:
     """More weights than one panel of scratch holds."""
     rng = np.random.default_rng(5)
-    Case(row, rng, bits=max(row["always"]), channels=(260, 700 if row["limit"] else 300), size=(2, 5)).check(
-        row["name"]
-    )
+    bits = max(row["always"])
+    Case(row, rng, bits=bits, channels=(260, 700 if row["limit"] else 300), size=(2, 5)).check(row["name"])
 
 
 @rows("conv")
 def test_convolution_ties_and_overflow(row: dict[str, Any]) -> None:
     """Half to even, and sums far beyond what an int32 can hold after scaling."""
     rng = np.random.default_rng(6)
-    case = Case(row, rng, bits=(2, 2), channels=(8, 20), size=(6, 11), kind="unsigned")
+    case = Case(
+        row,
+        rng,
+        bits=min(bit_pairs(row), key=lambda pair: abs(sum(pair) - 4)),
+        channels=(8, 20),
+        size=(6, 11),
+        kind="unsigned",
+    )
     case.m[:] = 0.5
     case.b[:] = rng.integers(-3, 4, case.b.shape) * np.float32(0.5)
     case.check(row["name"])
@@ -210,18 +221,15 @@ def canvas(rng: np.random.Generator, channels: int) -> dict[str, int]:
 
 
 def map_cases(seed: int) -> Iterator[tuple[np.random.Generator, NDArray[np.int16], dict[str, int]]]:
-    """(generator, codes, settings) for all small sizes and both parities of zero."""
+    """(generator, codes, settings) for all small sizes, every number of channels, and both parities of zero."""
     rng = np.random.default_rng(seed)
-    for height in (1, 2, 3, 8, 9):
-        for width in (1, 2, 5, 16, 33):
-            low, high, zero = [(0, 255, 0), (0, 3, 0), (-1, 1, 1), (-128, 127, 128)][rng.integers(4)]
-            channels = int(rng.choice([1, 2, 3, 4, 16, 21, 64]))
-            codes = rng.integers(low, high + 1, (channels, height, width)).astype(np.int16)
-            yield (
-                rng,
-                codes,
-                {"in_zero": zero, "out_zero": zero, "threads": int(rng.integers(1, 5))} | canvas(rng, channels),
-            )
+    shapes = [(int(rng.choice([1, 2, 3, 4, 16, 21, 64])), y, x) for y in (1, 2, 3, 8, 9) for x in (1, 2, 5, 16, 33)]
+    shapes += [(channels, 3, int(rng.integers(3, 7))) for channels in (*range(1, 82), 96, 112, 127, 128, 131)]
+    for shape in shapes:
+        low, high, zero = [(0, 255, 0), (0, 3, 0), (-1, 1, 1), (-128, 127, 128)][rng.integers(4)]
+        codes = rng.integers(low, high + 1, shape).astype(np.int16)
+        settings = {"in_zero": zero, "out_zero": zero, "threads": int(rng.integers(1, 5))}
+        yield rng, codes, settings | canvas(rng, shape[0])
 
 
 @rows("maxpool")
@@ -276,8 +284,9 @@ def test_copy(row: dict[str, Any]) -> None:
 def test_quantize(row: dict[str, Any]) -> None:
     for rng, codes, settings in map_cases(15):
         image = rng.normal(0, 3, codes.shape).astype(np.float32)
-        image.flat[0] = rng.choice([3e38, -3e38, 0.5, -0.0])
-        m = np.array([rng.choice([0.5, 31.7, 3e5])], np.float32)
+        hard = rng.random(image.shape) < 0.2
+        image[hard] = rng.choice(np.array([3e38, -3e38, 0.5, 1.5, -2.5, -0.0, 127.5, -128.5], np.float32), hard.sum())
+        m = np.array([rng.choice([0.5, 1, 31.7, 3e5])], np.float32)
         with np.errstate(over="ignore"):
             want = np.clip(np.rint(image * m[0]), -128, 127).astype(np.int16)
         got, _ = _native.run_kernel(row["name"], image, m=m, lo=-128, hi=127, **(settings | {"out_zero": 128}))

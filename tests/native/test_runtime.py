@@ -139,7 +139,7 @@ def test_uncommon_graph(tmp_path: Path, isa: str) -> None:
     model = _native.Model(str(tmp_path / "model.gguf"), 3)
     for name, value in model.dump(image).items():
         np.testing.assert_array_equal(value, want[name], name)
-    copied = {row["name"] for row in model.profile(image) if row["kernel"] == "copy_scalar"}
+    copied = {row["name"] for row in model.profile(image) if row["kernel"].startswith("copy_")}
     assert copied == {"ab"}, "only what is in a second place is copied"
 
 
@@ -246,6 +246,36 @@ def test_arena_holds_little_more_than_what_is_alive_at_once(tmp_path: Path) -> N
     alive = net_cost(case.graph, (512, 512)).peak_activation_bytes
     # The image and the logits are the caller's; halos and what kernels read beyond the end are ours.
     assert _native.Model(str(case.path), 1).plan(512, 512)["arena_bytes"] < 1.1 * alive
+
+
+WIDTHS = ((1, 1), (1, 2), (2, 2), (2, 3), (4, 6), (6, 7), (8, 8))
+W1A1, W1A2, W2A2, W2A3, W4A6, W6A7, W8A8 = (QuantSpec.of("fixed", *bits) for bits in WIDTHS)
+TERNARY = QuantSpec.of("ternary", abits=2)
+# (instruction set, widths, channels, family of the kernel): what docs/performance.md found fastest.
+FASTEST = [
+    ("avx512icelake", W1A1, 16, "bitserial"),
+    ("avx512icelake", TERNARY, 16, "winograd2x4"),
+    ("avx512icelake", W2A2, 64, "winograd2x4"),
+    ("avx512icelake", W2A3, 64, "winograd2x4"),
+    ("avx512icelake", W4A6, 16, "winograd2x2"),
+    ("avx512icelake", W6A7, 64, "winograd1x2"),
+    ("avx512icelake", W8A8, 64, "direct"),
+    ("avx512vnni", W1A1, 64, "winograd2x4"),
+    ("avx2", W1A2, 32, "lut"),
+    ("avx2", W1A2, 16, "winograd2x2"),
+    ("avx2", W2A2, 64, "winograd2x2"),
+    ("avx2", W8A8, 64, "direct"),
+]
+
+
+@pytest.mark.parametrize(
+    ("isa", "quant", "channels", "family"), [row for row in FASTEST if row[0] in ISAS], indirect=["isa"]
+)
+def test_the_family_that_is_fastest(tmp_path: Path, isa: str, quant: QuantSpec, channels: int, family: str) -> None:
+    case = Net(tmp_path, NetSpec(base=channels, depth=1, cap=channels, quant=quant), (9, 11))
+    case.check()
+    kernels = {row["name"]: row["kernel"] for row in _native.Model(str(case.path), 1).profile(case.image)}
+    assert kernels["enc0.conv2"].startswith(family)
 
 
 def test_isa_is_what_the_environment_says(tmp_path: Path, isa: str) -> None:

@@ -23,12 +23,12 @@ def test_reasons(isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     layers = model.profile(np.zeros((1, 16, 16), np.float32))
     reasons, table = explain(model, layers), {row["name"]: row for row in _native.kernels()}
     assert set(reasons) == {layer["name"] for layer in layers}
-    assert isa in reasons["enc0.conv2"] and "here 3 + 5" in reasons["enc0.conv2"]
-    assert "here 8 + 8" in reasons["enc0.conv1"] and "here 8 + 5" in reasons["head"]
+    assert isa in reasons["enc0.conv2"] and "3-bit weights and 5-bit activations" in reasons["enc0.conv2"]
+    assert "8-bit weights and 8-bit" in reasons["enc0.conv1"] and "8-bit weights and 5-bit" in reasons["head"]
     for layer in layers:
-        found = re.search(
-            r"first of (\d+) that fit, of (\d+) .* up to (\d+) bits .* here (\d+) \+ (\d+)", reasons[layer["name"]]
-        )
+        found = re.search(r"first of (\d+) that may fit, of (\d+) .* with (\d)-bit .* (\d)-bit", reasons[layer["name"]])
         if found:
-            fit, rows, bound, wbits, abits = map(int, found.groups())
-            assert 1 <= fit <= rows and wbits + abits <= bound == table[layer["kernel"]]["max_bits"]
+            fit, rows, *bits = map(int, found.groups())
+            row = table[layer["kernel"]]
+            assert 1 <= fit <= rows
+            assert tuple(bits) in row["always" if "whatever the weights" in reasons[layer["name"]] else "checked"]

@@ -31,9 +31,17 @@ def explain(model: Model, layers: Sequence[Mapping[str, Any]]) -> dict[str, str]
 def _demand(model: Model, name: str) -> dict[str, Any]:
     op = model.graph.op(name)
     # Signed ternary codes are stored as code + 1: 2 bits, as the tensor says.
-    bits = model.graph.tensors[op.inputs[0]].bits
+    bits = (op.wbits, model.graph.tensors[op.inputs[0]].bits)
     out = model.graph.tensors[op.output].channels
-    return {"op": op.kind, "kernel": op.kernel, "wbits": op.wbits, "abits": bits, "out": out}
+    return {"op": op.kind, "kernel": op.kernel, "weights": op.weights, "bits": bits, "out": out}
+
+
+def _fits(row: Mapping[str, Any], demand: Mapping[str, Any]) -> bool:
+    """Whether a row can do a convolution of these widths and kind of weights, if its weights' own values allow it where the
+    row looks at them (kernels/select.cc asks for its input channels, too)."""
+    weights = {"signs": ("binary", "ternary"), "twos": ("twos", "ternary")}.get(row["codes"], (demand["weights"],))
+    wide = demand["bits"] in row["always"] or demand["bits"] in row["checked"]
+    return bool(wide and demand["weights"] in weights and demand["out"] <= row["max_out"])
 
 
 def _reason(
@@ -49,9 +57,14 @@ def _reason(
         return f"first of {len(rows)} for {demand['op']} on {reach[-1]}"
     # A row with side 0 takes any.
     sides = [row for row in rows if row["kernel"] in (0, demand["kernel"])]
-    bits = demand["wbits"] + demand["abits"]
-    fits = [row for row in sides if bits <= row["max_bits"] and demand["out"] <= row["max_out"]]
+    fits = [row for row in sides if _fits(row, demand)]
+    wbits, abits = demand["bits"]
+    bound = (
+        "whatever the weights"
+        if demand["bits"] in chosen["always"]
+        else "for these weights, whose transforms fit 8 bits"
+    )
     return (
-        f"first of {len(fits)} that fit, of {len(sides)} for this operation on {reach[-1]}; exact up to "
-        f"{chosen['max_bits']} bits of weight + activation, here {demand['wbits']} + {demand['abits']}"
+        f"first of {len(fits)} that may fit, of {len(sides)} for this operation on {reach[-1]}; exact with "
+        f"{wbits}-bit weights and {abits}-bit activations {bound}"
     )

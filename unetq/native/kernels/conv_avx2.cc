@@ -93,7 +93,7 @@ void tile_short(const Tile& tile) {
       }
     }
   }
-  finish(tile.job, sums, tile.channel, tile.y, tile.x, P);
+  finish_pixels(tile.job, sums, tile.channel, tile.y, tile.x, P);
 }
 
 template <int P>
@@ -118,7 +118,7 @@ __attribute__((noinline)) void tile_bytes(const Tile& tile) {
       }
     }
   }
-  finish(tile.job, acc, tile.channel, tile.y, tile.x, P);
+  finish_pixels(tile.job, acc, tile.channel, tile.y, tile.x, P);
 }
 
 template <int P>
@@ -145,7 +145,7 @@ __attribute__((noinline)) void tile_pairs(const Tile& tile) {
       }
     }
   }
-  finish(tile.job, acc, tile.channel, tile.y, tile.x, P);
+  finish_pixels(tile.job, acc, tile.channel, tile.y, tile.x, P);
 }
 
 using TileFn = void (*)(const Tile&);

@@ -11,7 +11,7 @@ namespace unetq {
 static inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 
 // Accumulators [pixels][2][8] to codes or logits.
-static void finish(const ConvRows& job, const __m256i* acc, int channel, int y, int x, int most) {
+static void finish_pixels(const ConvRows& job, const __m256i* acc, int channel, int y, int x, int most) {
   const int left = job.width - x, pixels = left < most ? left : most;
   const int channels = job.channels - channel < 16 ? job.channels - channel : 16;
   const float *m = job.m + channel, *b = job.b + channel;

@@ -24,7 +24,8 @@
 
 namespace unetq {
 
-enum class Isa { kScalar, kAvx2, kAvx512Vnni };  // a CPU that has one has all before it
+// A CPU that has one has all before it. kAvx512Icelake: VPOPCNTDQ and VBMI, too (Ice Lake, Zen 4 and later).
+enum class Isa { kScalar, kAvx2, kAvx512Vnni, kAvx512Icelake };
 
 // Rows [y0, y1) of one panel of output channels. Strides are in bytes for codes and in elements for logits.
 struct ConvRows {
@@ -38,6 +39,7 @@ struct ConvRows {
   const float *m = nullptr, *b = nullptr;  // like start: padded to whole blocks of lanes
   int channels = 0;                        // outputs of this panel, at most
   int bits = 16;                           // weight bits + activation bits: |w * in| < 2^(bits - 1)
+  int abits = 8, in_channels = 0;
   int width = 0, y0 = 0, y1 = 0;
   float lo = 0, hi = 0;
   int zero = 0;            // zero_out
@@ -70,9 +72,11 @@ constexpr int kOverreadPixels = 32;
 constexpr int kOverreadBytes = 128;
 
 #define UNETQ_CONV(name, op, isa, side, bits, max_out, layout, function) void function(const ConvRows&);
+#define UNETQ_LOWBIT(name, op, isa, side, codes, wbits, abits, worth, layout, function) void function(const ConvRows&);
 #define UNETQ_MAP(name, op, isa, function) void function(const MapRows&);
 #include "kernels.inc"
 #undef UNETQ_CONV
+#undef UNETQ_LOWBIT
 #undef UNETQ_MAP
 
 }  // namespace unetq

@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <cstring>
 
+#include "lowbit.h"
 #include "winograd.h"
 
 namespace unetq {
 
 int lanes_of(Layout layout) {
+  if (is_lowbit(layout)) return lowbit_lanes(layout);
   return layout == Layout::kBytes16 || layout == Layout::kPairs16 || winograd_of(layout) != nullptr ? 16 : 1;
 }
 
 Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel) {
+  if (is_lowbit(layout)) return lowbit_taps(layout, side, channels);
   Taps taps;
   taps.rows = side;
   if (layout == Layout::kDots) {
@@ -55,6 +58,7 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
 
 size_t block_bytes(Layout layout, const Taps& taps) {
   if (const Winograd* winograd = winograd_of(layout)) return winograd_block_bytes(*winograd, 4 * taps.steps);
+  if (is_lowbit(layout)) return lowbit_block_bytes(layout, taps);
   const size_t words = static_cast<size_t>(taps.rows) * taps.segments * taps.steps * lanes_of(layout);
   return words * (layout == Layout::kPairs16 ? 8 : 4);
 }
@@ -107,6 +111,7 @@ void repeat_taps(const WeightSource& source, const Taps& taps, int8_t* weights) 
 }  // namespace
 
 void pack_block(const WeightSource& source, Layout layout, int first_out, int count, void* weights, int32_t* start) {
+  if (is_lowbit(layout)) return pack_lowbit(source, layout, first_out, count, weights, start);
   if (const Winograd* winograd = winograd_of(layout)) {
     pack_winograd(source, *winograd, first_out, count, weights);
     return;

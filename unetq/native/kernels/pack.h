@@ -20,6 +20,16 @@ enum class Layout {
   kWinograd1x2,
   kWinograd2x4,
   kWinograd2x2Pairs,
+  kTwosPlanes16,  // lowbit.h
+  kSignPlanes16,
+  kSignTables32,
+  kTwosTables32x2,
+  kTwosTables32x4,
+  kProducts32,
+  kSignTables64,
+  kTwosTables64x2,
+  kTwosTables64x4,
+  kProducts64,
 };
 
 int lanes_of(Layout layout);
@@ -47,6 +57,7 @@ struct WeightSource {
   int channels = 0;
   int in_pixel = 0;
   int in_zero = 0;
+  int abits = 0;
   Isa isa = Isa::kScalar;  // what may be used to expand them
 };
 

@@ -1,5 +1,8 @@
 #include "select.h"
 
+#include <algorithm>
+
+#include "lowbit.h"
 #include "winograd.h"
 
 namespace unetq {
@@ -7,11 +10,23 @@ namespace unetq {
 const std::vector<Kernel>& kernels() {
   static const std::vector<Kernel> table = {
 #define UNETQ_CONV(name, op, isa, side, bits, max_out, layout, function) \
-  {#name, OpKind::op, Isa::isa, side, bits, max_out, Layout::layout, function, nullptr},
+  {#name, OpKind::op, Isa::isa, side, bits, max_out, {}, Layout::layout, function, nullptr},
+#define UNETQ_LOWBIT(name, op, isa, side, codes, wbits, abits, worth, layout, function) \
+  {#name,                                                                               \
+   OpKind::op,                                                                          \
+   Isa::isa,                                                                            \
+   side,                                                                                \
+   (wbits) + (abits),                                                                   \
+   1 << 20,                                                                             \
+   {WeightCodes::codes, wbits, abits, lowbit_channels(Layout::layout), worth},          \
+   Layout::layout,                                                                      \
+   function,                                                                            \
+   nullptr},
 #define UNETQ_MAP(name, op, isa, function) \
-  {#name, OpKind::op, Isa::isa, 0, 16, 1 << 20, Layout::kNone, nullptr, function},
+  {#name, OpKind::op, Isa::isa, 0, 16, 1 << 20, {}, Layout::kNone, nullptr, function},
 #include "kernels.inc"
 #undef UNETQ_CONV
+#undef UNETQ_LOWBIT
 #undef UNETQ_MAP
   };
   return table;
@@ -27,16 +42,24 @@ const Kernel* find_kernel(const std::string& name) {
 bool can(const Kernel& kernel, const Demand& demand) {
   if (kernel.op != demand.op || (kernel.side != 0 && kernel.side != demand.side)) return false;
   if (demand.wbits + demand.abits > kernel.bits || demand.out_channels > kernel.max_out) return false;
+  if (demand.source == nullptr) return true;
+  const LowBit& most = kernel.lowbit;
+  const bool signs = demand.source->binary || demand.source->ternary;
+  if ((most.codes == WeightCodes::kSigns && !signs) || (most.codes == WeightCodes::kTwos && demand.source->binary))
+    return false;
+  if (demand.wbits > most.wbits || demand.abits > most.abits || demand.source->channels > most.max_in) return false;
   const Winograd* winograd = winograd_of(kernel.layout);
   return winograd == nullptr ||
          winograd_allows(*winograd, *demand.source, demand.abits, demand.out_channels, {demand.m, demand.b});
 }
 
 std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {
-  std::vector<const Kernel*> rows;
+  std::vector<const Kernel*> rows, others;
+  const int channels = demand.source == nullptr ? 0 : std::min(demand.source->channels, demand.out_channels);
   for (const Kernel& kernel : kernels()) {
-    if (kernel.isa <= isa && can(kernel, demand)) rows.push_back(&kernel);
+    if (kernel.isa <= isa && can(kernel, demand)) (channels < kernel.lowbit.worth ? others : rows).push_back(&kernel);
   }
+  rows.insert(rows.end(), others.begin(), others.end());
   return rows;
 }
 

@@ -9,6 +9,15 @@
 
 namespace unetq {
 
+// What kernels that work bit by bit can do; the defaults are any other kernel's.
+enum class WeightCodes { kAny, kTwos, kSigns };  // kTwos: no binary weights; kSigns: only binary and ternary ones
+
+struct LowBit {
+  WeightCodes codes = WeightCodes::kAny;
+  int wbits = 8, abits = 8, max_in = 1 << 20;  // at most
+  int worth = 0;                               // channels from which it is faster than the rows behind it
+};
+
 struct Kernel {
   const char* name;
   OpKind op;
@@ -16,6 +25,7 @@ struct Kernel {
   int side;  // 0: any odd side, or no kernel at all
   int bits;
   int max_out;
+  LowBit lowbit;
   Layout layout;
   ConvFn conv;  // one of the two is set
   MapFn map;

@@ -126,8 +126,8 @@ void outputs(const Block& block, int channel) {
   const auto* sums = reinterpret_cast<const __m256i*>(block.sums);
   for (int t = 0; t < block.tiles; ++t, sums += 8) {
     const Place place = block.places[t];
-    finish(block.job, sums, channel, place.y, place.x, 2);
-    if (place.y + 1 < block.job.y1) finish(block.job, sums + 4, channel, place.y + 1, place.x, 2);
+    finish_pixels(block.job, sums, channel, place.y, place.x, 2);
+    if (place.y + 1 < block.job.y1) finish_pixels(block.job, sums + 4, channel, place.y + 1, place.x, 2);
   }
 }
 

@@ -3,8 +3,8 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -32,7 +32,7 @@ struct Settings {
   int wbits = 8, abits = 8;
   int in_stride = 0, in_offset = 0, out_stride = 0, out_offset = 0;  // bytes a pixel (0: as the planner), first channel
   int out_height = 0, out_width = 0;                                 // upsampling, transposed: cut to it
-  int logits = 0, threads = 1, repeats = 1;
+  int logits = 0, ternary = 0, threads = 1, repeats = 1;
 
   explicit Settings(const py::kwargs& given) {
     const std::pair<const char*, int*> fields[] = {
@@ -49,6 +49,7 @@ struct Settings {
         {"out_height", &out_height},
         {"out_width", &out_width},
         {"logits", &logits},
+        {"ternary", &ternary},
         {"threads", &threads},
         {"repeats", &repeats},
     };
@@ -139,13 +140,20 @@ struct Outcome {
   double seconds;  // the fastest of the repeats
 };
 
+// One thread's own time: what other processes do meanwhile does not count. With several threads the time on the wall.
+double now(int threads) {
+  timespec time{};
+  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 template <typename Call>
-double fastest(int repeats, const Call& call) {
+double fastest(const Settings& set, const Call& call) {
   double best = 1e30;
-  for (int i = 0; i < std::max(1, repeats); ++i) {
-    const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < std::max(1, set.repeats); ++i) {
+    const double begin = now(set.threads);
     call();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    best = std::min(best, now(set.threads) - begin);
   }
   return best;
 }
@@ -180,6 +188,7 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   job.wbits = set.wbits;
   job.abits = set.abits;
   job.binary = binary;
+  job.ternary = set.ternary != 0;
   job.packed = packed.data();
   job.packed_bytes = packed.size();
   job.m = m.data();
@@ -200,7 +209,7 @@ Outcome run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weights&
   std::vector<uint8_t> scratch(layer + memory.thread * set.threads + 64, kInputGarbage);
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
   const ConvPlace place = {aligned, aligned + layer};
-  const double seconds = fastest(set.repeats, [&] { run_conv(kernel, job, place, &pool); });
+  const double seconds = fastest(set, [&] { run_conv(kernel, job, place, &pool); });
   if (set.logits != 0) return {logits, seconds};
   return {to.read(set.out_zero, kOutputGarbage), seconds};
 }
@@ -241,7 +250,7 @@ Outcome run_map_kernel(const Kernel& kernel, const py::array& values, const Floa
   all.lo = static_cast<float>(set.lo);
   all.hi = static_cast<float>(set.hi);
   Pool pool(set.threads);
-  const double seconds = fastest(set.repeats, [&] {
+  const double seconds = fastest(set, [&] {
     pool.parallel_for(out_height, [&](int y) {
       MapRows some = all;
       some.y0 = y;
@@ -271,8 +280,9 @@ py::tuple run_kernel(const std::string& name, const py::array& values, const Wei
 void add_fits(const Kernel& kernel, py::dict* row) {
   const Winograd* winograd = winograd_of(kernel.layout);
   py::list always, checked;
-  for (int wbits = 1; wbits <= 8; ++wbits) {
-    for (int abits = 1; abits <= 8 && wbits + abits <= kernel.bits; ++abits) {
+  const LowBit& most = kernel.lowbit;
+  for (int wbits = most.codes == WeightCodes::kTwos ? 2 : 1; wbits <= most.wbits; ++wbits) {
+    for (int abits = 1; abits <= most.abits && wbits + abits <= kernel.bits; ++abits) {
       const int largest = wbits == 1 ? 1 : 1 << (wbits - 1);
       const Fit fit = winograd == nullptr ? Fit::kAlways : winograd_fit(*winograd, largest, abits);
       if (fit != Fit::kNever) (fit == Fit::kAlways ? always : checked).append(py::make_tuple(wbits, abits));
@@ -296,6 +306,9 @@ void bind_kernels(py::module_& module) {
       row["kernel"] = kernel.side;
       row["max_bits"] = kernel.bits;
       row["max_out"] = kernel.max_out;
+      row["codes"] = kernel.lowbit.codes == WeightCodes::kAny    ? "any"
+                     : kernel.lowbit.codes == WeightCodes::kTwos ? "twos"
+                                                                 : "signs";
       add_fits(kernel, &row);
       rows.append(row);
     }

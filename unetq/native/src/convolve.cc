@@ -112,6 +112,8 @@ class Driver {
     all.b = b();
     all.channels = count;
     all.bits = job_.wbits + job_.abits;
+    all.abits = job_.abits;
+    all.in_channels = job_.in.channels;
     all.width = part.width;
     all.lo = static_cast<float>(job_.lo);
     all.hi = static_cast<float>(job_.hi);
@@ -170,6 +172,7 @@ WeightSource weight_source(const ConvJob& job, int dy, int dx) {
   source.channels = job.in.channels;
   source.in_pixel = static_cast<int>(job.in.pixel);
   source.in_zero = job.in_zero;
+  source.abits = job.abits;
   return source;
 }
 

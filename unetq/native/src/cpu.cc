@@ -13,7 +13,7 @@ namespace unetq {
 
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni};
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAvx512Icelake};
 
 bool has(Isa isa) {
   if (isa == Isa::kScalar) return true;
@@ -21,6 +21,9 @@ bool has(Isa isa) {
   // These ask the operating system too, whether it saves the wide registers.
   const bool avx2 = __builtin_cpu_supports("avx2");
   if (isa == Isa::kAvx2) return avx2;
+  if (isa == Isa::kAvx512Icelake &&
+      !(__builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vbmi")))
+    return false;
   return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni");
@@ -37,6 +40,8 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512Vnni:
       return "avx512vnni";
+    case Isa::kAvx512Icelake:
+      return "avx512icelake";
     default:
       return "scalar";
   }

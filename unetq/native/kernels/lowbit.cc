@@ -1,0 +1,181 @@
+#include "lowbit.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace unetq {
+
+namespace {
+
+// How a layout cuts weights: an element is `bytes` bytes of `channels` channels each, and there are `planes` of them.
+struct Cut {
+  int lanes, channels, bytes, planes;
+};
+
+// By Layout, from kTwosPlanes16 on.
+constexpr Cut kCuts[] = {
+    {16, 8, 4, 2},  // kTwosPlanes16
+    {16, 8, 4, 2},  // kSignPlanes16
+    {32, 4, 1, 1},  // kSignTables32
+    {32, 4, 1, 2},  // kTwosTables32x2
+    {32, 4, 1, 4},  // kTwosTables32x4
+    {32, 2, 1, 1},  // kProducts32
+    {64, 4, 1, 1},  // kSignTables64
+    {64, 4, 1, 2},  // kTwosTables64x2
+    {64, 4, 1, 4},  // kTwosTables64x4
+    {64, 2, 1, 1},  // kProducts64
+};
+
+const Cut& cut_of(Layout layout) { return kCuts[static_cast<int>(layout) - static_cast<int>(Layout::kTwosPlanes16)]; }
+
+constexpr uint64_t kEach = 0x0101010101010101;
+
+// Bit 0 of each of 8 bytes, side by side.
+uint8_t gather(uint64_t bytes) { return static_cast<uint8_t>(((bytes & kEach) * 0x0102040810204080) >> 56); }
+
+constexpr int kChunk = 512;
+
+// Calls put(row of taps, tap in it, channel, codes) for every 8 codes of one output, the last of a tap filled up with
+// 0.
+template <typename Put>
+void for_eights(const WeightSource& source, int out, const Put& put) {
+  int8_t codes[kChunk];
+  size_t next = source.first + static_cast<size_t>(out) * source.out_stride;
+  for (int row = 0; row < source.side; ++row) {
+    for (int tap = 0; tap < source.side; ++tap) {
+      for (int done = 0; done < source.channels; done += kChunk) {
+        const int n = std::min(kChunk, source.channels - done);
+        unpack_codes(source, next, n, codes);
+        next += n;
+        for (int i = n; i % 8 != 0; ++i) codes[i] = 0;
+        for (int i = 0; i < n; i += 8) put(row, tap, done + i, codes + i);
+      }
+    }
+  }
+}
+
+uint64_t word_of(const int8_t* codes) {
+  uint64_t eight;
+  std::memcpy(&eight, codes, 8);
+  return eight;
+}
+
+// Packs the lanes of a block; C and B are the cut's channels and bytes. Each function gives a lane's start value.
+template <int C, int B>
+class Packer {
+ public:
+  Packer(const WeightSource& source, Layout layout, void* weights)
+      : source_(source),
+        cut_(cut_of(layout)),
+        weights_(static_cast<uint8_t*>(weights)),
+        pixel_((source.channels + C - 1) / C),
+        steps_(lowbit_taps(layout, source.side, source.channels).steps),
+        signs_(layout == Layout::kSignPlanes16 || source.binary) {}
+
+  int32_t planes(int lane, int out) const {
+    int ones = 0, others = 0;  // set bits of both planes
+    for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
+      const uint64_t eight = word_of(codes);
+      uint8_t first = gather(eight), second = gather(eight >> 1);
+      if (signs_) {  // 1 is 01, -1 is 11, 0 is 00
+        second = first;
+        first = gather(eight ^ (eight >> 1));
+      }
+      ones += __builtin_popcount(first);
+      others += __builtin_popcount(second);
+      uint8_t* to = at(row, tap, channel) + lane * B;
+      to[0] = first;
+      to[cut_.lanes * B] = second;
+    });
+    const int sum = signs_ ? 2 * ones - others : ones - 2 * others;  // of the weights
+    return -source_.in_zero * sum + (signs_ ? amax() * ones : 0);
+  }
+
+  int32_t tables(int lane, int out) const {
+    int sum = 0;
+    for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
+      uint64_t eight = word_of(codes);
+      for (int i = 0; i < 8; ++i) sum += codes[i];
+      if (signs_) eight ^= eight >> 1;  // 1 for 1, 0 for -1
+      uint8_t* to = at(row, tap, channel) + lane;
+      const bool both = channel + 4 < source_.channels;
+      for (int k = 0; k < cut_.planes; ++k, to += cut_.lanes) {
+        const uint8_t bits = gather(eight >> k);
+        to[0] = bits & 15;
+        if (both) to[cut_.planes * cut_.lanes] = bits >> 4;
+      }
+    });
+    return -source_.in_zero * sum - (signs_ ? 4 * amax() * lookups() : 0);  // entries are raised by 4 * amax
+  }
+
+  int32_t products(int lane, int out) const {
+    int sum = 0;
+    for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
+      for (int i = 0; i < 8; ++i) sum += codes[i];
+      uint8_t* to = at(row, tap, channel) + lane;
+      for (int i = 0; i < 8 && channel + i < source_.channels; i += 2, to += cut_.lanes) {
+        *to = static_cast<uint8_t>((codes[i] & 3) | ((codes[i + 1] & 3) << 4));
+      }
+    });
+    return -source_.in_zero * sum - 2 * kProductBias * lookups();
+  }
+
+ private:
+  int amax() const { return (1 << source_.abits) - 1; }
+  int lookups() const { return source_.side * steps_; }
+
+  // Lane 0, plane 0.
+  uint8_t* at(int row, int tap, int channel) const {
+    const int unit = tap * pixel_ + channel / C;
+    const size_t element = static_cast<size_t>(row) * steps_ + unit / B;
+    return weights_ + element * cut_.planes * cut_.lanes * B + unit % B;
+  }
+
+  const WeightSource& source_;
+  const Cut& cut_;
+  uint8_t* const weights_;
+  const int pixel_, steps_;
+  const bool signs_;
+};
+
+}  // namespace
+
+bool is_lowbit(Layout layout) { return layout >= Layout::kTwosPlanes16; }
+
+int lowbit_lanes(Layout layout) { return cut_of(layout).lanes; }
+
+int lowbit_channels(Layout layout) { return cut_of(layout).channels == 8 ? kMaxPlaneChannels : kMaxTableChannels; }
+
+Taps lowbit_taps(Layout layout, int side, int channels) {
+  Taps taps;
+  taps.rows = side;
+  taps.segments = 1;
+  taps.run_pixels = side;
+  const Cut& cut = cut_of(layout);
+  const int pixel = (channels + cut.channels - 1) / cut.channels;  // a pixel takes whole bytes
+  taps.steps = (side * pixel + cut.bytes - 1) / cut.bytes;
+  return taps;
+}
+
+size_t lowbit_block_bytes(Layout layout, const Taps& taps) {
+  const Cut& cut = cut_of(layout);
+  return static_cast<size_t>(taps.rows) * taps.steps * cut.planes * cut.lanes * cut.bytes;
+}
+
+void pack_lowbit(const WeightSource& source, Layout layout, int first_out, int count, void* weights, int32_t* start) {
+  const Cut& cut = cut_of(layout);
+  std::memset(weights, 0, lowbit_block_bytes(layout, lowbit_taps(layout, source.side, source.channels)));
+  std::memset(start, 0, static_cast<size_t>(cut.lanes) * sizeof(int32_t));
+  if (cut.channels == 8) {
+    const Packer<8, 4> packer(source, layout, weights);
+    for (int i = 0; i < count; ++i) start[i] = packer.planes(i, first_out + i);
+  } else if (cut.channels == 4) {
+    const Packer<4, 1> packer(source, layout, weights);
+    for (int i = 0; i < count; ++i) start[i] = packer.tables(i, first_out + i);
+  } else {
+    const Packer<2, 1> packer(source, layout, weights);
+    for (int i = 0; i < count; ++i) start[i] = packer.products(i, first_out + i);
+  }
+}
+
+}  // namespace unetq
