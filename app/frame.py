@@ -118,8 +118,8 @@ def banner(title: str, about: str) -> None:
     st.html(f"<style>{style}</style><div class='unetq-head'>{text}</div>")
 
 
-def table(lines: Mapping[str, Sequence[str]]) -> str:
-    """HTML of a table whose first line is its heading; a line without cells is the heading of a group."""
+def table(lines: Mapping[str, Sequence[str]], kind: str = "") -> str:
+    """HTML of a table whose first line is its heading; a line without cells is the heading of a group; kind "words" wraps."""
     width = max((len(cells) for cells in lines.values()), default=0)
     body = ""
     for name, cells in lines.items():
@@ -127,9 +127,9 @@ def table(lines: Mapping[str, Sequence[str]]) -> str:
             body += f"<tr class='group'><th colspan='{width + 1}'>{escape(name)}</th></tr>"
             continue
         body += f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-    return f"<table class='unetq-table'>{body}</table>"
+    return f"<div class='unetq-scroll'><table class='unetq-table {kind}'>{body}</table></div>"
 
 
-def show_table(lines: Mapping[str, Sequence[str]]) -> None:
+def show_table(lines: Mapping[str, Sequence[str]], kind: str = "") -> None:
     """Shows a table; its style comes with the banner."""
-    st.markdown(table(lines), unsafe_allow_html=True)
+    st.markdown(table(lines, kind), unsafe_allow_html=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from unetq.app import frame
 from unetq.app.audit import now
 from unetq.app.bench import Bench
+from unetq.app.card import card_of
 from unetq.app.inference import uncertainty
 from unetq.app.jobs import Job
 from unetq.app.measure import Agreement, Size, agreement, remarks, show_area, show_volume, size_of
@@ -38,6 +40,11 @@ def _agreement(
     key: tuple[Any, ...], _mask: NDArray[np.uint8], _truth: NDArray[np.uint8], _study: Study, label: int, mm: float
 ) -> Agreement:
     return agreement(_mask, _truth, _study, label, mm)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _card(model: str, _path: Path) -> dict[str, list[str]]:
+    return {heading: [words] for heading, words in card_of(_path).items()}
 
 
 def sizes_of(bench: Bench) -> dict[str, dict[str, Size]]:
@@ -86,6 +93,9 @@ def result_panel(bench: Bench, look: Look) -> None:
         isas = ", ".join(sorted({result.isa for result in bench.results.values()}))
         st.caption(f"Native runtime, {isas}. Memory: weights, activations and scratch of the runtime.")
         _uncertainty(bench)
+        with st.expander("Model cards"):
+            for name, result in bench.results.items():
+                frame.show_table({"": [name], **_card(result.key[1], bench.models[name])}, "words")
     _per_slice(bench, sizes, agreements)
 
 
@@ -100,9 +110,8 @@ def measure_lines(
         if len(bench.labels) > 1:
             lines[label.capitalize()] = []
         if agreements:
-            lines |= {
-                f"{name}{pad}": cells for name, cells in _agreement_lines(masks, agreements, label, index).items()
-            }
+            said = _agreement_lines([agreements.get(name, {}).get(label) for name in masks], index, known)
+            lines |= {f"{name}{pad}": cells for name, cells in said.items()}
         of = [sizes[name][label] for name in masks]
         if known:
             lines[f"Volume{pad}"] = [show_volume(size.volume_mm3) if size.voxels else "empty" for size in of]
@@ -121,10 +130,8 @@ def measure_lines(
     return lines
 
 
-def _agreement_lines(
-    masks: list[str], agreements: Mapping[str, Mapping[str, Agreement]], label: str, index: int
-) -> dict[str, list[str]]:
-    of = [agreements[name][label] if name in agreements else None for name in masks]
+def _agreement_lines(of: list[Agreement | None], index: int, known: bool) -> dict[str, list[str]]:
+    """Lines of one label, a cell a mask."""
     tolerance = next((one.tolerance_mm for one in of if one), 0.0)
     said = {"both": "both empty", "mask": "mask empty", "truth": "truth empty"}
 
@@ -134,10 +141,15 @@ def _agreement_lines(
     lines = {"Dice, study": cells(lambda one: f"{one.dice:.4f}")}
     if index >= 0:
         lines["Dice, slice"] = [NONE if one is None else f"{one.slices[index]:.4f}" for one in of]
-    lines["HD95"] = cells(lambda one: show_mm(one.hd95_mm))
-    lines[f"Surface Dice, {show_mm(tolerance)}"] = cells(lambda one: f"{one.surface:.4f}")
+    lines["HD95"] = cells(lambda one: _length(one.hd95_mm, known))
+    lines[f"Surface Dice, {_length(tolerance, known)}"] = cells(lambda one: f"{one.surface:.4f}")
     lines["Volume error"] = cells(lambda one: f"{one.volume_error:+.1%}".replace("-", "−"))
     return lines
+
+
+def _length(mm: float, known: bool) -> str:
+    """A distance; of a file that says no pixel size, whose pixels count as 1 mm, in pixels."""
+    return show_mm(mm) if known else f"{mm:.3g} px"
 
 
 def _seconds(seconds: float) -> str:

@@ -114,7 +114,7 @@ def remarks(sizes: Mapping[str, Mapping[str, Size]]) -> list[str]:
             if not size.voxels:
                 found.append(f"{mask} shows no {label} at all: its volume of 0 is no measurement.")
             elif size.touches:
-                sides = ", ".join(size.touches)
+                sides = "every side" if len(size.touches) == 6 else ", ".join(size.touches)
                 found.append(
                     f"In {mask} the {label} touches the border of the image ({sides}): it may go on beyond it."
                 )

@@ -26,7 +26,7 @@ def page() -> None:
         card, cases = card_of(path), dice_per_case(open_model(path).meta.provenance)
     left, right = st.columns([2, 1], gap="large")
     with left:
-        frame.show_table({"": [name], **{heading: [words] for heading, words in card.items()}})
+        frame.show_table({"": [name], **{heading: [words] for heading, words in card.items()}}, "words")
         st.caption(str(path))
     if cases:
         right.dataframe({"Held-out case": list(cases), "Dice": list(cases.values())}, hide_index=True)

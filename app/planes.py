@@ -98,8 +98,9 @@ class Grid:
 
     def cut(self, array: NDArray[Any], plane: Plane, point: Point) -> NDArray[Any]:
         """The slice (rows, columns) of a turned array through a point, as it stands on the screen."""
-        axis = AXIS[plane]
-        return self.on_screen(np.take(array, point[axis], axis), plane)
+        index: list[int | slice] = [slice(None)] * 3
+        index[AXIS[plane]] = point[AXIS[plane]]  # a view; numpy's take would copy the whole study first
+        return self.on_screen(array[tuple(index)], plane)
 
     def on_screen(self, picture: NDArray[Any], plane: Plane) -> NDArray[Any]:
         """A slice of the turned grid as it stands on the screen, as a view."""

@@ -72,17 +72,16 @@ def plain(image: NDArray[Any], display: Display) -> Pixels:
 
 def overlay(image: NDArray[Any], mask: NDArray[Any], display: Display) -> Pixels:
     """The slice with a mask (Y, X) over it, a colour a label: filled, outlined or both."""
-    labels = magnify(mask, display.scale)
-    layer = np.zeros((*labels.shape, 4), dtype=np.uint8)
+    rgb, labels = plain(image, display), magnify(mask, display.scale)
     for value in np.unique(mask[mask > 0]):
         where = labels == value
         colour = display.colours[(int(value) - 1) % len(display.colours)]
         if display.style != "Outline":
-            layer[where] = (*colour, round(255 * display.opacity))
+            _tint(rgb, where, colour, display.opacity)
         if display.style != "Fill":
             # An outline that fades with the fill would be lost first; it stays readable down to low opacity.
-            layer[outline(where)] = (*colour, round(255 * min(1.0, display.opacity + 0.5)))
-    return _over(plain(image, display), layer)
+            _tint(rgb, outline(where), colour, min(1.0, display.opacity + 0.5))
+    return rgb
 
 
 def difference(image: NDArray[Any], a: NDArray[Any], b: NDArray[Any], display: Display) -> Pixels:
@@ -119,6 +118,15 @@ def css(colour: Colour) -> str:
     '#009e73'
     """
     return "#" + "".join(f"{channel:02x}" for channel in colour)
+
+
+def _tint(rgb: Pixels, where: NDArray[np.bool_], colour: Colour, opacity: float) -> None:
+    """Lays a colour over some pixels; a table of 256 grays a channel is faster than arithmetic on each pixel."""
+    at = np.flatnonzero(where)
+    for channel, value in enumerate(colour):
+        table = np.rint(np.arange(256) * (1 - opacity) + value * opacity).astype(np.uint8)
+        flat = rgb.reshape(-1, 3)[:, channel]
+        flat[at] = table[flat[at]]
 
 
 def _over(rgb: Pixels, layer: Pixels) -> Pixels:

@@ -75,8 +75,14 @@ def open_panel(what: str, key: str) -> Study | None:
         return _from_uploads(tuple(upload.file_id for upload in uploads), uploads)
     if not path:
         return None
-    file = below(path, frame.settings().readable)
+    file = below(_meant(path, _listed(str(root))), frame.settings().readable)
     return _from_path(str(file), file.stat().st_mtime_ns if file.exists() else 0)
+
+
+def _meant(typed: str, listed: list[str]) -> str:
+    """The one path of the list that holds the typed words, else what was typed."""
+    found = [path for path in listed if typed.strip().lower() in path.lower()]
+    return found[0] if len(found) == 1 and typed not in listed else typed
 
 
 def model_panel() -> dict[str, Path]:

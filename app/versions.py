@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetq.app.audit import now
-from unetq.app.planes import AXIS, Grid, Plane, Point
+from unetq.app.planes import Grid, Plane, Point
 from unetq.app.study import Mask, Study
 from unetq.errors import UserError
 from unetq.files import atomic_text, make_folder
@@ -116,10 +116,8 @@ def painted(
 
 
 def put(mask: Mask, grid: Grid, plane: Plane, point: Point, cut: NDArray[np.uint8]) -> None:
-    """Writes a slice as it stands on the screen into a mask (Z, Y, X): turned arrays are views of it."""
-    index: list[int | slice] = [slice(None)] * 3
-    index[AXIS[plane]] = point[AXIS[plane]]
-    grid.on_screen(grid.turned(mask)[tuple(index)], plane)[...] = cut
+    """Writes a slice as it stands on the screen into a mask (Z, Y, X): a cut is a view of it."""
+    grid.cut(grid.turned(mask), plane, point)[...] = cut
 
 
 def _distance(

@@ -26,6 +26,7 @@ from unetq.report.words import show_mm
 __all__ = ["point_of", "show_planes", "viewing"]
 
 ALL = "All planes"
+THIN = 0.1
 PANELS = ("Results", "Review", "Correct", "Save")
 
 
@@ -49,7 +50,8 @@ def viewing(bench: Bench) -> None:
         area = st.container()
     with left, frame.guarded():
         look = toolbar(bench)
-        if len(bench.results) < len(bench.models):
+        job = st.session_state.get("job")
+        if len(bench.results) < len(bench.models) and not (job and job.running):
             st.info("Press Segment to run the chosen models on this study.")
         show_planes(bench, look)
     with area, frame.guarded():
@@ -68,14 +70,17 @@ def toolbar(bench: Bench) -> Look:
     scene, study = bench.scene, bench.study
     grid = Grid(study.volume)
     several = len(grid.planes) > 1
-    a, b, c, d = st.columns([1.7, 1, 1, 0.8] if several else [1.7, 0.01, 1, 0.8], vertical_alignment="bottom")
+    bar = st.container(key="toolbar")
+    a, b, c, d = bar.columns([1.7, 1, 1, 0.8] if several else [1.7, 0.01, 1, 0.8], vertical_alignment="bottom")
     # The key follows the masks: when one comes or goes, the richest view opens again.
     titles = views(scene)
     view = a.selectbox("View", list(titles), key=f"view {' '.join([*scene.masks, *scene.maps])}")
     planes = grid.planes
     if several:
         single = len(titles[view]) == 1
-        options = [ALL, *grid.planes] if single else list(grid.planes)
+        # Of a stack that is a thin sheet, the other planes are but strips.
+        thin = min(grid.size("coronal")) < THIN * max(grid.size("coronal"))
+        options = list(grid.planes) if not single else [*grid.planes, ALL] if thin else [ALL, *grid.planes]
         chosen = b.selectbox(
             "Planes", options, key=f"planes {single}", format_func=lambda p: p if p == ALL else grid.title(p)
         )
@@ -154,7 +159,7 @@ def _pane(grid: Grid, picture: Picture, point: Point, linked: bool) -> dict[str,
     return {
         "title": title,
         "words": picture.caption if linked and picture.caption != IMAGE else "",
-        "src": "data:image/png;base64," + base64.b64encode(png(picture.pixels)).decode("ascii"),
+        "src": "data:image/png;base64," + base64.b64encode(png(picture.pixels, level=1)).decode("ascii"),
         "size": [height, width],
         "slice": point[axis] + 1,
         "slices": grid.shape[axis],

@@ -114,7 +114,7 @@ def test_what_is_put_is_what_is_cut(code: str, neurological: bool) -> None:
         mask = rng.integers(0, 3, grid.volume.array.shape).astype(np.uint8)
         before = mask.copy()
         point = (2, 3, 1)
-        cut = grid.cut(grid.turned(mask), plane, point)
+        cut = grid.cut(grid.turned(mask), plane, point).copy()
         put(mask, grid, plane, point, 9 - cut)
         assert np.array_equal(grid.cut(grid.turned(mask), plane, point), 9 - cut)
         assert (mask != before).sum() == cut.size, "nothing else changed"

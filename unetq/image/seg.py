@@ -164,7 +164,7 @@ def _segment(number: int, label: tuple[str, str], about: SegAbout) -> hd.seg.Seg
 def _nameless(header: pydicom.Dataset) -> Any:
     """A copy that names nobody; UIDs stay, because they are the reference to the source."""
     copy = deepcopy(header)
-    copy.PatientName, copy.PatientID = "ANONYMOUS", "ANONYMOUS"
+    copy.PatientName, copy.PatientID = "ANONYMOUS^", "ANONYMOUS"
     for name in NAMES:
         if name in copy:
             setattr(copy, name, "")
