@@ -89,16 +89,16 @@ def _facts(about: Sheet) -> str:
     )
 
 
-def _table(lines: Mapping[str, Sequence[str]]) -> str:
+def _table(lines: Mapping[str, Sequence[str]], kind: str = "") -> str:
     width = max(len(cells) for cells in lines.values()) + 1
     body = ""
     for number, (name, cells) in enumerate(lines.items()):
         if not cells:
             body += f'<tr><th colspan="{width}">{escape(name)}</th></tr>'
             continue
-        kind = "td" if number else "th"
-        body += f"<tr><th>{escape(name)}</th>{''.join(f'<{kind}>{escape(cell)}</{kind}>' for cell in cells)}</tr>"
-    return f"<table>{body}</table>"
+        tag = "td" if number or name else "th"
+        body += f"<tr><th>{escape(name)}</th>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+    return f'<table class="{kind}">{body}</table>'
 
 
 def _pictures(about: Sheet) -> str:
@@ -139,7 +139,7 @@ def _cards(bench: Bench) -> str:
     found = ""
     for name, path in bench.models.items():
         if name in bench.results:
-            found += f'<h3>{escape(name)}</h3><div class="panel wide">{_table({"": ["What"], **_words(card_of(path))})}</div>'
+            found += f'<h3>{escape(name)}</h3><div class="panel wide">{_table(_words(card_of(path)), "left")}</div>'
     return found or "<p>No model was run.</p>"
 
 

@@ -271,6 +271,11 @@ def test_errors_are_sentences(key: str, file: str, sentence: str, page: testing.
     assert len(page.error) == 1 and sentence in page.error[0].value
 
 
+def test_a_part_of_a_name_is_enough(page: testing.AppTest) -> None:
+    typed(page, "study_path", "dy.PNG")
+    assert not page.exception and not page.error and "96 x 96" in words(page)
+
+
 def test_damaged_model_and_foreign_truth(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = tmp_path / "models/bad.gguf"
     bad.parent.mkdir()
