@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from importlib.resources import files
 
 from unetq.app.audit import now
 from unetq.app.bench import Bench
@@ -13,10 +12,16 @@ from unetq.app.card import card_of
 from unetq.app.planes import AXIS, Grid
 from unetq.app.quality import Review
 from unetq.app.scene import Look, Picture, pictures, views
-from unetq.report.html import data_uri
+from unetq.report.html import data_uri, head
 from unetq.report.paint import png
 
 __all__ = ["Sheet", "sheet"]
+
+STYLE = """.planes { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 12px; }
+.planes img { position: static; width: 100%; height: auto; background: #000; border-radius: 4px; }
+.planes i { display: inline-block; width: 11px; height: 11px; margin: 0 5px 0 12px; border-radius: 3px; }
+@media print { header { color: #000; background: none; } section { break-inside: avoid; } }
+"""
 
 
 @dataclass(frozen=True)
@@ -42,24 +47,9 @@ class Sheet:
 def sheet(about: Sheet) -> str:
     """The whole HTML document."""
     study = about.bench.study
-    style = (files("unetq.report") / "style.css").read_text(encoding="utf-8")
     name = f"Study {study.hash[:12]}" if about.nameless else study.name
     remarks = "".join(f"<li>{escape(sentence)}</li>" for sentence in about.remarks)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{escape(name)}</title>
-<style>
-{style}
-.planes {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 12px; }}
-.planes img {{ position: static; width: 100%; height: auto; background: #000; border-radius: 4px; }}
-.planes i {{ display: inline-block; width: 11px; height: 11px; margin: 0 5px 0 12px; border-radius: 3px; }}
-@media print {{ header {{ color: #000; background: none; }} section {{ break-inside: avoid; }} }}
-</style>
-</head>
+    return f"""{head(name, STYLE)}
 <body>
 <header><div>
 <p class="eyebrow">unetq study report</p>
