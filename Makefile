@@ -44,5 +44,5 @@ $(VENV)/train: $(VENV)/torch $(SOURCES)
 	touch $@
 
 $(VENV)/dev: $(VENV)/train
-	$(PIP) install -c constraints.txt -e '.[train,app,cluster,peers,dev]' -C cmake.define.UNETQ_WERROR=ON
+	$(PIP) install -c constraints.txt -e '.[train,app,dicom,cluster,peers,dev]' -C cmake.define.UNETQ_WERROR=ON
 	touch $@

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 
 from unetq.app.study import Study
 from unetq.errors import UserError
-from unetq.image.segment import network_stack, turned
+from unetq.image.orient import turn_back
+from unetq.image.resample import resample
+from unetq.image.segment import network_slice, network_stack, turned
+from unetq.image.tiles import sliding_logits, tile_count
+from unetq.runtime.meta import Label
 from unetq.runtime.model import Model, open_model
-from unetq.runtime.predict import predict
+from unetq.runtime.predict import check_memory, predict
+from unetq.spec import PrepSpec
 
-__all__ = ["Result", "Results", "memory_of", "segment"]
+__all__ = ["Result", "Results", "fitting", "memory_of", "segment", "uncertainty"]
+
+SMALLEST = 64  # pixels of a tile; below it the overlap is most of the work
+Step = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -30,18 +38,20 @@ class Result:
         mask: uint8 (Z, Y, X).
         seconds: wall time of the inference.
         memory_bytes: what the runtime holds (`memory_of`).
-        shares: name of each label 1, 2, ... -> its share of the voxels.
+        labels: the labels 1, 2, ... and their SNOMED CT codes.
         bytes_file: size of the model file.
         isa: instruction set of the kernels.
+        warning: a sentence where memory made the tile smaller, or "".
     """
 
     key: tuple[str, str]
     mask: NDArray[np.uint8]
     seconds: float
     memory_bytes: int
-    shares: Mapping[str, float]
+    labels: tuple[Label, ...]
     bytes_file: int
     isa: str
+    warning: str = ""
 
 
 class Results:
@@ -78,38 +88,115 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path.resolve()), about.st_mtime_ns, about.st_size
 
 
-def segment(path: Path, study: Study, results: Results, on_progress: Callable[[float], object] | None = None) -> Result:
-    """Segments a study with a model file, or takes the kept result; `on_progress` gets shares from 0 to 1.
+def segment(path: Path, study: Study, results: Results, on_tile: Step | None = None) -> Result:
+    """Segments a study with a model file, or takes the kept result.
+
+    Args:
+        path: the model file.
+        study: an opened study.
+        results: where results are kept.
+        on_tile: called with (tiles done, tiles in all); what it raises stops the work.
 
     Raises:
-        UserError: a damaged model file, or a study that the model cannot take.
+        UserError: a damaged model file, a study that the model cannot take, or too little memory even for small tiles.
     """
     kept = results.get(study, path)
     if kept is not None:
         return kept
     model = open_model(path)
-
-    def report(done: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(done / total)
-
+    prep, warning = fitting(model, study)
     start = time.perf_counter()
-    mask = predict(model, study.volume, on_progress=report)
+    mask = predict(model, study.volume, prep, on_tile)
     seconds = time.perf_counter() - start
-    counts = np.bincount(mask.reshape(-1), minlength=len(model.meta.labels) + 1)
-    shares = {label.name: float(counts[value] / mask.size) for value, label in enumerate(model.meta.labels, 1)}
+    held = memory_of(model, study, prep)
     key = (study.hash, model.hash)
-    result = Result(key, mask, seconds, memory_of(model, study), shares, path.stat().st_size, model.isa)
+    result = Result(key, mask, seconds, held, model.meta.labels, path.stat().st_size, model.isa, warning)
     results.put(path, result)
     return result
 
 
-def memory_of(model: Model, study: Study) -> int:
+def fitting(model: Model, study: Study) -> tuple[PrepSpec, str]:
+    """The model's preparation with the largest tile that memory allows, and a sentence where that is not its own tile.
+
+    Raises:
+        UserError: not even the smallest tile fits.
+    """
+    prep = model.meta.prep
+    _, size = network_stack(turned([study.volume], prep)[0], prep)
+    tile = prep.tile
+    while True:
+        try:
+            check_memory(model, size, tile, study.volume.array.size)
+        except UserError as error:
+            smaller = tile // 2 // model.stride * model.stride
+            if smaller < max(SMALLEST, model.stride):
+                raise
+            first = str(error).split(":")[0]
+            tile, warning = smaller, first
+            continue
+        if tile == prep.tile:
+            return prep, ""
+        return replace(prep, tile=tile), f"{warning}: tiles of {tile} pixels were used instead."
+
+
+def memory_of(model: Model, study: Study, prep: PrepSpec) -> int:
     """Bytes that the runtime holds for one tile of the study: weights, activations and scratch.
 
     It is the plan's sum: the resident memory of this process would be that of the web server.
     """
-    prep = model.meta.prep
     _, size = network_stack(turned([study.volume], prep)[0], prep)
     height, width = (min(n, prep.tile) for n in size)
     return sum(model.plan(height, width)[key] for key in ("weights_bytes", "arena_bytes", "scratch_bytes"))
+
+
+def uncertainty(path: Path, study: Study, flips: bool, on_tile: Step | None = None) -> dict[str, NDArray[np.uint8]]:
+    """How sure a model is of each voxel.
+
+    Args:
+        path: the model file.
+        study: an opened study.
+        flips: average over the slice and its mirror images left-right, up-down and both.
+        on_tile: as in `segment`.
+
+    Returns:
+        "Probability": that it is foreground (1 less that of the background), and "Entropy": of all classes by its maximum, the
+        logarithm of their number; uint8 (Z, Y, X), 255 = 1.
+
+    Raises:
+        UserError: as `segment`.
+    """
+    model = open_model(path)
+    prep, _ = fitting(model, study)
+    seen = turned([study.volume], prep)
+    depth, size = network_stack(seen[0], prep)
+    mirrors: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2)) if flips else ((),)
+    total, done = depth * tile_count(size, prep) * len(mirrors), 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if on_tile:
+            on_tile(done, total)
+
+    shape = seen[0].array.shape
+    maps = {name: np.empty(shape, np.uint8) for name in ("Probability", "Entropy")}
+    for z in range(depth):
+        image = network_slice(seen, z, prep)
+        sides = [np.flip(sliding_logits(np.flip(image, axes), prep, model.run, count), axes) for axes in mirrors]
+        chances = np.mean([_chances(side) for side in sides], axis=0)
+        if chances.shape[1:] != shape[1:]:
+            chances = np.clip(resample(chances, (shape[1], shape[2])), 0.0, 1.0)
+        surprise = -np.sum(chances * np.log(np.maximum(chances, 1e-12)), axis=0) / np.log(len(chances))
+        for name, values in (("Probability", 1.0 - chances[0]), ("Entropy", surprise)):
+            maps[name][z] = np.rint(255 * np.clip(values, 0.0, 1.0))
+    if prep.orientation:
+        maps = {name: turn_back(values, study.volume, prep.orientation) for name, values in maps.items()}
+    return maps
+
+
+def _chances(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probability of the background and of each label (K, Y, X): sigmoid of one channel, softmax of several."""
+    both = np.concatenate([np.zeros_like(logits), logits]) if len(logits) == 1 else logits
+    powers = np.exp(both.astype(np.float64) - both.max(axis=0))
+    chances: NDArray[np.float64] = powers / powers.sum(axis=0)
+    return chances

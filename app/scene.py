@@ -1,101 +1,127 @@
-"""What the viewer shows of an opened study: views, pictures, Dice; no Streamlit in here."""
+"""What the viewer shows of an opened study: views and pictures; no Streamlit in here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetq.app.render import Display, difference, legend, overlay, plain
-from unetq.app.study import Study
+from unetq.app.planes import Grid, Plane, Point
+from unetq.app.render import LABELS, Display, css, difference, heat, heat_legend, legend, overlay, plain
+from unetq.app.study import Mask, Study
 
-__all__ = ["TRUTH", "Picture", "Scene", "Scores", "pictures", "score", "views"]
+__all__ = ["DRAFT", "IMAGE", "TRUTH", "Look", "Picture", "Scene", "disagreement", "pictures", "scale_of", "views"]
 
-Mask = NDArray[np.uint8]
 TRUTH = "Ground truth"
+DRAFT = "Correction in work"
+DISAGREEMENT = "Disagreement of all"
+IMAGE = "Image only"
+SIDE = 640  # pixels that the longer side of a picture gets at least
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A study and its masks (Z, Y, X) by name: model A, model B, the ground truth (`TRUTH`), as far as there."""
+    """A study and its masks (Z, Y, X) by name: models, corrections, the ground truth (`TRUTH`), as far as there.
+
+    Attributes:
+        labels: names of the labels 1, 2, ...
+        maps: name -> uint8 (Z, Y, X) that is shown as heat, 0 to 255: probability, entropy.
+    """
 
     study: Study
     masks: Mapping[str, Mask]
+    labels: tuple[str, ...] = ("foreground",)
+    maps: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
-    @property
-    def models(self) -> list[str]:
-        """Names of the models that have a mask."""
-        return [name for name in self.masks if name != TRUTH]
+
+@dataclass(frozen=True)
+class Look:
+    """Where and how a person looks: view, planes, the point under the cross-hair, window and style."""
+
+    view: str
+    planes: tuple[Plane, ...]
+    point: Point
+    display: Display
+    neurological: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image on the page: caption, RGB pixels, and what its colours mean (CSS colour, words)."""
+    """One image on the page: caption, plane, RGB pixels, and what its colours mean (CSS colour, words)."""
 
     caption: str
+    plane: Plane
     pixels: NDArray[np.uint8]
     legend: tuple[tuple[str, str], ...] = ()
 
 
 def views(scene: Scene) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Title of a view -> its pictures; a picture is () for the image alone, one mask's name, or two to compare.
+    """Title of a view -> its pictures; a picture is () for the image alone, one mask's or map's name, or two to compare.
 
-    The richest comes first: it is what the viewer opens with.
+    What is being corrected comes first, then the richest: it is what the viewer opens with.
     """
     names = list(scene.masks)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    pairs = list(combinations(names, 2))
     found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    if DRAFT in names:
+        found[f"Overlay: {DRAFT}"] = ((DRAFT,),)
     if len(names) > 1:
-        found["Overview"] = (*((name,) for name in names), pairs[0])
-    found.update({f"Difference: {a} and {b}": ((a, b),) for a, b in pairs})
+        found["Overview"] = (*((name,) for name in names), *(pairs[:1] if len(names) == 2 else [(DISAGREEMENT,)]))
     found.update({f"Overlay: {name}": ((name,),) for name in names})
-    found["Image only"] = ((),)
+    found.update({f"Difference: {a} and {b}": ((a, b),) for a, b in pairs})
+    if len(names) > 2:
+        found[DISAGREEMENT] = ((DISAGREEMENT,),)
+    found.update({name: ((name,),) for name in scene.maps})
+    found[IMAGE] = ((),)
     return found
 
 
-def pictures(scene: Scene, view: str, index: int, display: Display) -> list[Picture]:
-    """The pictures of a view for slice `index`."""
-    image = scene.study.volume.array[index]
-    shown = []
-    for names in views(scene)[view]:
-        masks = [scene.masks[name][index] for name in names]
-        if len(names) == 2:
-            colours = tuple(legend(*names))
-            shown.append(Picture("Difference", difference(image, masks[0], masks[1], display), colours))
-        elif names:
-            shown.append(Picture(names[0], overlay(image, masks[0], display)))
-        else:
-            shown.append(Picture(scene.study.name, plain(image, display)))
-    return shown
+def pictures(scene: Scene, look: Look) -> list[Picture]:
+    """The pictures of a view: each of its masks in each plane."""
+    return [_picture(scene, look, names, plane) for names in views(scene)[look.view] for plane in look.planes]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Dice against the truth, of the whole study and of each slice: the mean over the labels that occur, 1 where none does."""
-
-    study: float
-    slices: tuple[float, ...]
-
-
-def score(mask: Mask, truth: Mask) -> Scores:
-    """Scores a mask (Z, Y, X); counts every voxel once a label, whatever the number of slices."""
-    labels = np.union1d(np.unique(mask), np.unique(truth))
-    counts = [_counts(mask == label, truth == label) for label in labels[labels > 0]]
-    whole = _mean_dice([(both.sum(keepdims=True), either.sum(keepdims=True)) for both, either in counts], 1)
-    return Scores(float(whole[0]), tuple(map(float, _mean_dice(counts, mask.shape[0]))))
+def scale_of(grid: Grid, plane: Plane, side: int = SIDE) -> tuple[int, int]:
+    """How often rows and columns are repeated: whole numbers, so that the picture has about its shape in mm."""
+    height, width = grid.size(plane)
+    rows, columns = grid.cut(grid.turned(np.broadcast_to(np.uint8(0), grid.volume.array.shape)), plane, (0, 0, 0)).shape
+    longer = max(height, width)
+    down, across = (max(1, round(side * mm / longer / n)) for mm, n in ((height, rows), (width, columns)))
+    return min(down, 64), min(across, 64)
 
 
-def _counts(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Per slice: voxels in both, and the sum of the voxels of each."""
-    return (a & b).sum(axis=(1, 2)), a.sum(axis=(1, 2)) + b.sum(axis=(1, 2))
+def disagreement(masks: Mapping[str, Mask]) -> NDArray[np.uint8]:
+    """Of each pixel the share of the pairs of masks that differ in it, 0 to 255, in the shape of the masks."""
+    pairs = list(combinations(masks.values(), 2))
+    total = np.zeros(next(iter(masks.values())).shape, np.float32)
+    for a, b in pairs:
+        total += a != b
+    return np.rint(255 * total / max(len(pairs), 1)).astype(np.uint8)
 
 
-def _mean_dice(counts: list[tuple[NDArray[np.int64], NDArray[np.int64]]], n: int) -> NDArray[np.float64]:
-    total, occurs = np.zeros(n), np.zeros(n)
-    for both, either in counts:
-        total += np.where(either > 0, 2 * both / np.maximum(either, 1), 0.0)
-        occurs += either > 0
-    mean: NDArray[np.float64] = np.where(occurs > 0, total / np.maximum(occurs, 1), 1.0)
-    return mean
+def _picture(scene: Scene, look: Look, names: tuple[str, ...], plane: Plane) -> Picture:
+    grid = Grid(scene.study.volume, look.neurological)
+    display = replace(look.display, scale=scale_of(grid, plane))
+
+    def cut(array: NDArray[np.generic]) -> NDArray[np.generic]:
+        return grid.cut(grid.turned(array), plane, look.point)
+
+    image = cut(scene.study.volume.array)
+    if not names:
+        return Picture(IMAGE, plane, plain(image, display))
+    if names == (DISAGREEMENT,):
+        values = disagreement({name: cut(mask).astype(np.uint8) for name, mask in scene.masks.items()})
+        return Picture(
+            DISAGREEMENT, plane, heat(image, values, display), tuple(heat_legend("few", "most pairs differ"))
+        )
+    if names[0] in scene.maps:
+        values = cut(scene.maps[names[0]]).astype(np.uint8)
+        return Picture(names[0], plane, heat(image, values, display), tuple(heat_legend("low", "high")))
+    cuts = [cut(scene.masks[name]) for name in names]
+    if len(names) == 2:
+        return Picture("Difference", plane, difference(image, cuts[0], cuts[1], display), tuple(legend(*names)))
+    colours = tuple((css(display.colours[i % len(LABELS)]), name) for i, name in enumerate(scene.labels))
+    return Picture(names[0], plane, overlay(image, cuts[0], display), colours)

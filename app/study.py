@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetq.app.guard import check_size, unpack
 from unetq.errors import UserError
-from unetq.image.read import read, write_mask
+from unetq.image.dicom import dicom_files
+from unetq.image.read import READERS, read
 from unetq.image.volume import Volume
 from unetq.report.paint import auto_window
 
-__all__ = ["SUFFIXES", "Study", "find_models", "mask_file", "model_name", "open_study", "open_truth", "with_upload"]
+__all__ = [
+    "SUFFIXES",
+    "Mask",
+    "Study",
+    "find_models",
+    "find_studies",
+    "model_name",
+    "open_study",
+    "open_truth",
+    "with_uploads",
+]
 
-SUFFIXES = ("tif", "tiff", "png", "jpg", "jpeg", "nii", "gz")
-MASK_SUFFIX = {"tiff": ".tif", "png": ".png", "nifti": ".nii.gz"}
 Mask = NDArray[np.uint8]
+# An upload of a series is its zip or all of its files, which may have no suffix: the content decides.
+SUFFIXES = ("zip", "dcm", "ima", "nii", "gz", "tif", "tiff", "png", "jpg", "jpeg")
+LISTED = 500  # studies of a root that are offered
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class Study:
         hash: SHA-256 of pixels and geometry.
         limits: lowest and highest intensity.
         window: (low, high) intensities to show it with.
+        headers: of a DICOM series, where pydicom is installed: its data sets without pixels, a slice each, in order.
     """
 
     name: str
@@ -38,6 +55,7 @@ class Study:
     hash: str
     limits: tuple[float, float]
     window: tuple[float, float]
+    headers: tuple[Any, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def depth(self) -> int:
@@ -46,34 +64,50 @@ class Study:
 
 
 def open_study(path: Path | str, name: str | None = None) -> Study:
-    """Reads a TIFF, PNG or NIfTI study.
+    """Reads a TIFF, PNG, JPEG or NIfTI, a folder with one DICOM series, or a zip of any of these.
 
     Raises:
         UserError: no such file, or not an image that can be segmented.
     """
     path = Path(str(path).strip()).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"There is no file {path}.")
+    if path.suffix.lower() == ".zip" and path.is_file():
+        with path.open("rb") as file:
+            return _from_zip(file, name or path.name)
+    check_size(path)
     volume = read(path)
+    headers = _headers(path) if path.is_dir() else ()
     digest = hashlib.sha256(repr((volume.array.shape, volume.array.dtype.str, volume.spacing)).encode())
-    digest.update(np.ascontiguousarray(volume.array).tobytes())
+    for plane in volume.array:  # never a second copy of the whole study
+        digest.update(np.ascontiguousarray(plane).tobytes())
     limits = float(volume.array.min()), float(volume.array.max())
-    return Study(name or path.name, volume, digest.hexdigest(), limits, auto_window(volume.array))
+    return Study(name or path.name, volume, digest.hexdigest(), limits, _window(volume.array), headers)
 
 
-def with_upload(name: str, content: bytes) -> Study:
-    """Reads uploaded bytes; nothing of the upload's name but its suffix reaches the disk.
+def with_uploads(files: Sequence[tuple[str, bytes]]) -> Study:
+    """Reads uploaded files: one image or zip, or the files of a series; they are on the disk only while they are read.
+
+    Args:
+        files: (name, content). Nothing of a name but its suffix reaches the disk.
 
     Raises:
         UserError: not an image that can be segmented.
     """
+    if len(files) == 1:
+        name, content = Path(files[0][0]).name, files[0][1]
+        if name.lower().endswith(".zip"):
+            return _from_zip(io.BytesIO(content), name)
+        if _suffix(name) not in ("", ".dcm", ".ima"):
+            with tempfile.TemporaryDirectory(prefix="unetq-") as folder:
+                path = Path(folder) / f"upload{_suffix(name)}"
+                path.write_bytes(content)
+                return _renamed(path, name)
     with tempfile.TemporaryDirectory(prefix="unetq-") as folder:
-        path = Path(folder) / f"upload{_suffix(name)}"
-        path.write_bytes(content)
-        try:
-            return open_study(path, Path(name).name)
-        except UserError as error:
-            raise UserError(str(error).replace(str(path), Path(name).name)) from None
+        for number, (name, content) in enumerate(files):
+            (Path(folder) / f"{number:05d}{_suffix(name)}").write_bytes(content)
+        first = Path(files[0][0]).name
+        return _renamed(Path(folder), first if len(files) == 1 else f"{first} and {len(files) - 1} more")
 
 
 def open_truth(truth: Study, study: Study) -> Mask:
@@ -96,14 +130,19 @@ def open_truth(truth: Study, study: Study) -> Mask:
     return array.astype(np.uint8)
 
 
-def mask_file(mask: Mask, study: Study) -> tuple[str, bytes]:
-    """File name and content of a mask in the study's own format and geometry."""
-    suffix = MASK_SUFFIX[study.volume.format]
-    stem = study.name[: len(study.name) - len(_suffix(study.name))]
-    with tempfile.TemporaryDirectory(prefix="unetq-") as folder:
-        path = Path(folder) / f"mask{suffix}"
-        write_mask(mask, study.volume, path)
-        return f"{stem}-mask{suffix}", path.read_bytes()
+def find_studies(root: Path) -> list[str]:
+    """Paths below the root, relative to it, that may be opened: images, zips, and folders that hold DICOM files."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(folder)
+        images = [name for name in sorted(files) if _suffix(name) in (*READERS, ".zip") and not name.startswith(".")]
+        found += [str((here / name).relative_to(root)) for name in images]
+        if len(images) < len(files) and here != root and _is_series(here):
+            found.append(str(here.relative_to(root)))
+        if len(found) >= LISTED:
+            break
+    return sorted(found[:LISTED])
 
 
 def find_models(folders: Sequence[Path | str]) -> list[Path]:
@@ -126,6 +165,47 @@ def model_name(path: Path, others: Sequence[Path] = ()) -> str:
         return p.parent.name if p.stem == "model" and p.parent.name else p.stem
 
     return str(path) if any(short(other) == short(path) and other != path for other in others) else short(path)
+
+
+def _from_zip(archive: Any, name: str) -> Study:
+    with tempfile.TemporaryDirectory(prefix="unetq-") as folder:
+        unpack(archive, Path(folder), name)
+        if dicom_files(Path(folder)):
+            return _renamed(Path(folder), name)
+        images = [path for path in sorted(Path(folder).iterdir()) if _suffix(path.name) in READERS]
+        if len(images) != 1:
+            raise UserError(f"{name} holds {len(images)} images and no DICOM file: a zip must hold one study.")
+        return _renamed(images[0], name)
+
+
+def _renamed(path: Path, name: str) -> Study:
+    """Opens a temporary file or folder; sentences name what the person knows."""
+    try:
+        return open_study(path, name)
+    except UserError as error:
+        sentence = str(error).replace(f"{path}{os.sep}", "").replace(str(path), name)
+        raise UserError(sentence) from None
+
+
+def _headers(folder: Path) -> tuple[Any, ...]:
+    try:
+        from unetq.image.seg import series_headers
+    except ImportError:
+        return ()
+    return tuple(series_headers(folder))
+
+
+def _window(array: NDArray[Any]) -> tuple[float, float]:
+    """By at most some 2 million voxels: percentiles of a whole CT would need four times its memory."""
+    step = max(1, round((array.size / 2e6) ** (1 / 3)))
+    return auto_window(array[:: min(step, max(1, len(array) // 2)), ::step, ::step])
+
+
+def _is_series(folder: Path) -> bool:
+    try:
+        return bool(dicom_files(folder))
+    except UserError:
+        return False
 
 
 def _suffix(name: str) -> str:

@@ -1,22 +1,32 @@
-"""The viewer as a person meets it: the real server, headless Chromium, a study opened by its path."""
+"""The viewer as a person meets it: the real server, headless Chromium, from an upload to a reviewed and exported correction."""
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 import shutil
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
+import numpy as np
 import pytest
 
 from tests.app.made import Made, make
-from unetq.app.launch import ADDRESS, command
+from unetq.app.launch import ADDRESS, Server, command
+from unetq.app.settings import Settings
+from unetq.app.versions import Versions
+from unetq.image.read import read_mask
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -28,6 +38,33 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's Chromium: apt-get install chromium"),
 ]
+# Python runs this in the server before anything else: every address that it connects to or looks up is written down.
+WATCH = """
+import os, socket
+def note(*words):
+    with open(os.environ["WATCHED"], "a") as file:
+        file.write(" ".join(map(str, words)) + "\\n")
+for name in ("connect", "connect_ex"):
+    def watched(self, address, real=getattr(socket.socket, name)):
+        if self.family != socket.AF_UNIX:
+            note("connect", address[0])
+        return real(self, address)
+    setattr(socket.socket, name, watched)
+def lookup(host, *rest, real=socket.getaddrinfo, **more):
+    note("lookup", host)
+    return real(host, *rest, **more)
+socket.getaddrinfo = lookup
+note("watching", "-")
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running viewer: its address, its store, and what it connected to."""
+
+    address: str
+    store: Path
+    watched: Path
 
 
 @pytest.fixture(scope="module")
@@ -36,55 +73,172 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="module")
-def server(made: Made) -> Iterator[str]:
-    """Address of a viewer that serves the models of `made`."""
+def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A viewer that serves the models of `made`."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "sitecustomize.py").write_text(WATCH)
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen(command([made.runs], port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://{ADDRESS}:{port}"
+    served = Served(f"http://{ADDRESS}:{port}", folder / "store", folder / "watched")
+    settings = Settings((made.runs,), made.nifti.parent, served.store)
+    environment = {**os.environ, "PYTHONPATH": str(folder), "WATCHED": str(served.watched)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    process = subprocess.Popen(command(Server(port=port, settings=settings)), **quiet)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{address}/_stcore/health"):
+            with (
+                suppress(urllib.error.URLError, ConnectionError),
+                urllib.request.urlopen(f"{served.address}/_stcore/health"),
+            ):
                 break
             time.sleep(0.2)
         else:
             pytest.fail("the viewer did not start within a minute")
-        yield address
+        yield served
     finally:
         process.terminate()
         process.wait(10)
 
 
-def test_open_segment_compare(server: str, made: Made, tmp_path: Path) -> None:
+def choose(page: Any, label: str, text: str) -> None:
+    """Chooses from a list with the keyboard."""
+    field = page.get_by_role("combobox", name=label)
+    field.click()
+    field.fill(text)
+    page.keyboard.press("Enter")
+
+
+def drag(page: Any, frame: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drags from one place of a picture to another; shares of its height and width."""
+    box = frame.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for y, x in (start, end)]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=12)
+    page.mouse.up()
+
+
+def saved(page: Any, label: str, file: str) -> bytes:
+    """What a button makes and its download brings."""
+    page.get_by_role("button", name=label).click()
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("button", name=f"Download {file}").click()
+    return Path(download.value.path()).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip of a CT series of 4 slices of 64 x 80 pixels, between slices of 2.5 mm."""
+    pytest.importorskip("highdicom")
+    from tests.image.seg_made import made as series_made
+
+    folder = tmp_path_factory.mktemp("ct")
+    hu = np.random.default_rng(0).integers(0, 2000, (4, 64, 80)).astype(np.int16)
+    with zipfile.ZipFile(folder / "ct.zip", "w") as packed:
+        for path in series_made(folder / "series", False, hu).iterdir():
+            packed.write(path, path.name)
+    return folder / "ct.zip"
+
+
+def test_from_an_upload_to_a_reviewed_correction(server: Served, ct: Path, tmp_path: Path) -> None:
     requests: list[str] = []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(60_000)
         page.on("request", lambda request: requests.append(request.url))
         page.on("websocket", lambda socket: requests.append(socket.url))
-        page.goto(server)
+        page.on("pageerror", lambda error: pytest.fail(str(error)))
+        page.goto(server.address)
         page.get_by_text("Research use only, not a medical device").wait_for(timeout=180_000)
-        field = page.get_by_label("Study: path")
-        field.fill(str(made.nifti))
-        field.press("Enter")
-        page.get_by_text("256 x 256, 3 slices").wait_for(timeout=120_000)
-        page.locator('[data-testid="stImage"] img').first.wait_for()
-        field = page.get_by_label("Ground truth (optional): path")
-        field.fill(str(made.truth))
-        field.press("Enter")
-        page.get_by_role("button", name="Segment", exact=True).click()
-        page.get_by_text("Dice, study").first.wait_for(timeout=180_000)
-        images = page.locator('[data-testid="stImage"] img')
-        images.nth(2).wait_for(timeout=120_000)
-        page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        page.screenshot(path=tmp_path / "viewer.png")
-        sizes = page.evaluate("[...document.images].map(i => [i.naturalWidth, i.naturalHeight])")
-        assert [512, 512] in sizes, "a slice of 256 pixels is enlarged by a whole number"
-        assert images.count() == 3, "the model's overlay, the truth and their difference"
+        look_at(page, ct)
+        seg = correct_and_save(page)
+        report = saved(page, "Save the report (HTML)", "report.html").decode()
+        page.get_by_role("radio", name="Review").click()
+        page.get_by_role("button", name="Pass").click()
+        page.get_by_text("✓ Pass").first.wait_for()
+        page.get_by_role("link", name="Reviews").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save as CSV").click()
+        lines = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
         assert page.locator('[data-testid="stException"]').count() == 0
         browser.close()
-    assert (tmp_path / "viewer.png").stat().st_size > 20_000
+
+    assert [(line["name"], line["verdict"]) for line in lines] == [("ct.zip", "pass")]
+    assert "Research use only, not a medical device" in report
+    (folder,) = Versions(server.store).folder.iterdir()
+    corrected = read_mask(folder / "1.nii.gz")
+    painted = [bool(page[31:33, 24:56].all()) for page in corrected]
+    assert painted == [False, False, True, False], "slice 2 from the feet, of a series that is stored from the head"
+    (tmp_path / "seg.dcm").write_bytes(seg)
+    from unetq.image.seg import read_seg, series_headers
+
+    assert np.array_equal(read_seg(tmp_path / "seg.dcm", series_headers(ct.parent / "series")), corrected)
     hosts = {urlparse(url).hostname for url in requests if not url.startswith(("data:", "blob:"))}
     assert hosts == {ADDRESS}
+    watched = {line.split()[1] for line in server.watched.read_text().splitlines()}
+    assert watched <= {"-", ADDRESS, "localhost", "None"}, "the server itself asks nobody either"
+
+
+def look_at(page: Any, study: Path) -> None:
+    """Uploads a study, runs two models, and goes through it by button, key and click."""
+    page.get_by_role("tab", name="Upload").first.click()
+    page.locator("input[type=file]").first.set_input_files(study)
+    page.get_by_text("64 x 80, 4 slices, 2.5 x 0.8 x 0.7 mm").wait_for()
+    frames = page.locator(".frame")
+    frames.nth(2).wait_for()
+    assert frames.count() == 3, "axial, coronal and sagittal"
+    page.get_by_role("button", name="W4A6", exact=True).click()
+    page.get_by_role("button", name="Segment", exact=True).click()
+    page.get_by_text("Longest diameter").wait_for(timeout=180_000)
+    page.locator("figcaption b", has_text="Difference").wait_for()
+    choose(page, "View", "Overlay: W4A6")
+    page.locator("figcaption b", has_text="Sagittal").wait_for()
+
+    axial = page.locator("figure", has_text="Axial")
+    count = axial.locator(".steps span")
+    sync_api.expect(count).to_have_text("2 / 4")
+    axial.get_by_role("button", name="Slice on").click()
+    sync_api.expect(count).to_have_text("3 / 4")
+    axial.press("ArrowDown")
+    sync_api.expect(count).to_have_text("2 / 4")
+    box = frames.nth(0).bounding_box()
+    page.mouse.click(box["x"] + 0.26 * box["width"], box["y"] + 0.76 * box["height"])
+    sync_api.expect(page.locator("figure", has_text="Sagittal").locator(".steps span")).to_have_text("21 / 80")
+
+
+def correct_and_save(page: Any) -> bytes:
+    """Paints a line into the axial slice, saves the version, and gives its DICOM SEG."""
+    page.get_by_role("radio", name="Correct").click()
+    page.get_by_role("button", name="Start correcting").click()
+    page.locator('.frame[data-tool="brush"]').first.wait_for()
+    drag(page, page.locator(".frame").nth(0), (0.5, 0.3), (0.5, 0.7))
+    sync_api.expect(page.get_by_role("button", name="Undo")).to_be_enabled(timeout=20_000)
+    page.get_by_role("button", name="Save as a new version").click()
+    page.get_by_text("Kept in").wait_for()
+    page.get_by_role("radio", name="Save").click()
+    choose(page, "Mask", "Correction 1")
+    return saved(page, "Save as DICOM SEG", "mask.dcm")
+
+
+def test_on_a_small_touch_screen_nothing_sticks_out(server: Served, made: Made) -> None:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        context = browser.new_context(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(server.address)
+        page.get_by_text("Research use only, not a medical device").wait_for(timeout=180_000)
+        page.get_by_test_id("stExpandSidebarButton").tap()
+        choose(page, "Study: path", "study.nii.gz")
+        page.get_by_text("256 x 256, 3 slices").wait_for()
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").tap()
+        page.locator(".frame").first.wait_for()
+        page.get_by_role("button", name="Slice on").first.tap()
+        page.locator(".steps span", has_text="3 / 3").first.wait_for()
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        boxes = [box.bounding_box() for box in page.locator(".frame").all()]
+        browser.close()
+    assert width <= 390 and all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)

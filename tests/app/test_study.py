@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import os
 import socket
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.app.made import Made, make
+from unetq.app.export import formats, mask_file, pictures_file
 from unetq.app.inference import Result, Results, segment
-from unetq.app.launch import ADDRESS, command, launch
-from unetq.app.main import about, folders
-from unetq.app.study import find_models, mask_file, model_name, open_study, open_truth, with_upload
+from unetq.app.launch import ADDRESS, Server, command, launch
+from unetq.app.page_study import about
+from unetq.app.render import Display
+from unetq.app.settings import Settings
+from unetq.app.study import find_models, model_name, open_study, open_truth, with_uploads
 from unetq.errors import UserError
 
 
@@ -23,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_upload_is_the_same_study_as_the_path(made: Made) -> None:
     for path in (made.nifti, made.tiff, made.png):
-        opened, uploaded = open_study(path), with_upload(f"../x/{path.name}", path.read_bytes())
+        opened, uploaded = open_study(path), with_uploads([(f"../x/{path.name}", path.read_bytes())])
         assert uploaded.hash == opened.hash
         assert uploaded.name == opened.name == path.name
         assert np.array_equal(opened.volume.array, made.image[: opened.depth])
@@ -37,22 +44,39 @@ def test_hash_follows_pixels_and_geometry(made: Made) -> None:
 
 def test_bad_upload_names_the_upload(made: Made) -> None:
     with pytest.raises(UserError, match=r"scan\.tif") as caught:
-        with_upload("scan.tif", b"no image")
+        with_uploads([("scan.tif", b"no image")])
     assert "upload.tif" not in str(caught.value)
     with pytest.raises(UserError):
-        with_upload("scan.exe;rm", b"")
+        with_uploads([("scan.exe;rm", b"")])
 
 
+@pytest.mark.parametrize("kind", ["NIfTI", "TIFF", "PNG"])
 @pytest.mark.parametrize("which", ["nifti", "tiff", "png"])
-def test_mask_comes_in_the_format_and_geometry_of_the_study(which: str, made: Made, tmp_path: Path) -> None:
+def test_masks_come_in_every_format_that_can_hold_them(which: str, kind: str, made: Made, tmp_path: Path) -> None:
     study = open_study(getattr(made, which))
     mask = made.labels[: study.depth]
-    name, content = mask_file(mask, study)
-    assert name == f"study-mask{'.nii.gz' if which == 'nifti' else getattr(made, which).suffix}"
+    own = {"nifti": "NIfTI", "tiff": "TIFF", "png": "PNG"}[which]
+    assert formats(study)[0] == own and ("PNG" in formats(study)) == (study.depth == 1)
+    if kind not in formats(study):
+        with pytest.raises(UserError, match="holds one"):
+            mask_file(mask, study, kind)
+        return
+    name, content = mask_file(mask, study, kind)
+    assert name == f"study-mask{ {'NIfTI': '.nii.gz', 'TIFF': '.tif', 'PNG': '.png'}[kind] }"
     (tmp_path / name).write_bytes(content)
     again = open_study(tmp_path / name)
-    assert again.volume.spacing == pytest.approx(study.volume.spacing)
     assert np.array_equal(open_truth(again, study), mask)
+    if kind == own:
+        assert again.volume.spacing == pytest.approx(study.volume.spacing)
+
+
+def test_pictures_are_a_png_a_slice(made: Made) -> None:
+    study = open_study(made.nifti)
+    name, content = pictures_file(made.labels, study, Display(*study.window))
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        names = packed.namelist()
+        assert name == "study-mask-pictures.zip" and len(names) == study.depth
+        assert packed.read(names[0]).startswith(b"\x89PNG")
 
 
 def test_truth_of_0_and_255_is_0_and_1(made: Made) -> None:
@@ -76,7 +100,7 @@ def test_a_pair_is_segmented_once_until_the_file_changes(made: Made, tmp_path: P
     study, results, shares = open_study(made.nifti), Results(), []
     model = tmp_path / "model.gguf"
     model.write_bytes(made.models[0].read_bytes())
-    first = segment(model, study, results, shares.append)
+    first = segment(model, study, results, lambda done, total: shares.append(done / total))
     assert shares[-1] == 1.0 and shares == sorted(shares) and len(shares) == study.depth
     assert segment(model, study, results) is first
     assert results.get(open_study(made.tiff), model) is None
@@ -92,34 +116,52 @@ def test_old_results_make_room(made: Made) -> None:
     results, path = Results(limit=25), made.models[0]
     for name in "abc":
         mask = np.zeros((1, 1, 10), np.uint8)
-        results.put(path, Result((name, "model"), mask, 0.1, 1, {}, 1, "scalar"))
+        results.put(path, Result((name, "model"), mask, 0.1, 1, (), 1, "scalar"))
     assert list(results._kept) == [("b", "model"), ("c", "model")]
 
 
 def test_about_in_words(made: Made) -> None:
     assert about(open_study(made.nifti)) == "96 x 96, 3 slices, 50 x 4 x 4 nm, uint8"
     assert about(open_study(made.tiff)) == "96 x 96, 3 slices, no pixel size in the file, uint8"
-    assert folders(["--models", "a", "--models", "b", "--other"]) == ["a", "b"]
 
 
 def test_command_keeps_to_this_machine(tmp_path: Path) -> None:
-    words = command([tmp_path], 8600)
+    settings = Settings((tmp_path,), tmp_path, tmp_path / "store", tmp_path / "password", "X-User")
+    words = command(Server(port=8600, settings=settings))
     first = words.index("--server.address")
-    options = dict(zip(words[first::2], words[first + 1 :: 2]))
+    options = dict(zip(words[first : words.index("--") : 2], words[first + 1 :: 2]))
     assert options["--server.address"] == ADDRESS == "127.0.0.1"
     assert options["--browser.gatherUsageStats"] == "false"
     assert options["--server.headless"] == "true"
     assert options["--server.fileWatcherType"] == "none"
-    assert words[-3:] == ["--", "--models", str(tmp_path)]
+    assert options["--server.maxUploadSize"] == "1024"
+    assert Settings.parse(words[words.index("--") + 1 :]) == settings
+    assert Settings.parse(["--models", "a", "--models", "b", "--other"]).models == (Path("a"), Path("b"))
 
 
-def test_launch_refuses(tmp_path: Path) -> None:
+def test_launch_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started"))
     with pytest.raises(UserError, match="no folder"):
-        launch([tmp_path / "none"])
+        launch(Server(settings=Settings((tmp_path / "none",), tmp_path)))
+    with pytest.raises(UserError, match="--data"):
+        launch(Server(settings=Settings((), tmp_path / "none")))
+    with pytest.raises(UserError, match="--password"):
+        launch(Server("0.0.0.0", settings=Settings((), tmp_path)))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(UserError, match="in a terminal once"):
+        launch(Server(settings=Settings((), tmp_path, password=tmp_path / "new")))
     with socket.socket() as taken:
         taken.bind((ADDRESS, 0))
         taken.listen()
-        with pytest.raises(UserError, match="--port"):
-            launch([tmp_path], taken.getsockname()[1])
-    with pytest.raises(UserError, match="--port"):
-        launch([tmp_path], 70_000)
+        for port in (taken.getsockname()[1], 70_000):
+            with pytest.raises(UserError, match="--port"):
+                launch(Server(port=port, settings=Settings((), tmp_path)))
+    assert not (tmp_path / "new").exists()
+
+
+def test_launch_becomes_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, words: started.append(words))
+    server = Server(port=0, settings=Settings((), tmp_path))
+    launch(server)
+    assert started == [command(server)]

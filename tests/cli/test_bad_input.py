@@ -159,3 +159,23 @@ def test_run_without_checkpoint(verb: list[str], tmp_path: Path) -> None:
 def test_usage_errors_are_one_sentence_too() -> None:
     refused(unetq("predict"), "model")
     refused(unetq("trian"), "trian")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--address", "0.0.0.0"), "--password"),
+        (("--address", "localhost"), "no IP address"),
+        (("--data", "none"), "no folder none"),
+        (("none",), "no folder none"),
+        (("--password", "new"), "in a terminal once"),
+    ],
+)
+def test_view_refuses_before_it_serves(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    pytest.importorskip("streamlit")
+    command = [*UNETQ, "view", *words, "--port", "0"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60
+    )
+    refused(done, said)
+    assert not list(tmp_path.iterdir())

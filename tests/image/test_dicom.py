@@ -312,3 +312,11 @@ def test_a_series_is_read_and_its_mask_written_like_any_study(tmp_path: Path) ->
     for call, words in refusals:
         with pytest.raises(UserError, match=words):
             call()
+
+
+@pytest.mark.parametrize("rows", [9, 400])
+def test_a_slice_shorter_than_its_size_is_refused(rows: int, tmp_path: Path) -> None:
+    """GDCM fills the rest of the pixels with whatever lies in memory."""
+    series(tmp_path, np.zeros((2, 8, 90), np.int16), x0028_0010=rows * 100)
+    with pytest.raises(UserError, match="but is shorter"):
+        read_series(tmp_path)

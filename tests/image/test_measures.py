@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from skimage.measure import label
 from skimage.metrics import adapted_rand_error
 
-from unetq.image.measures import dice, hd95, is_empty_pair, v_rand, volume_error_ml
+from unetq.image.measures import dice, hd95, is_empty_pair, surface_dice, v_rand, volume_error_ml
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -90,6 +90,34 @@ def test_hd95_as_monai(shape: tuple[int, ...], spacing: tuple[float, ...], seed:
         ours = hd95(a, b, spacing)
         assert ours == pytest.approx(monai_hd95(a, b, spacing), rel=1e-4, abs=1e-5 * min(spacing))
         assert ours == pytest.approx(hd95(b, a, spacing))
+
+
+@pytest.mark.parametrize("shape", [(14, 23), (5, 14, 17)])
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, st.sampled_from([0.0, 1.0, 1.5]))
+def test_surface_dice_as_monai(shape: tuple[int, ...], seed: int, tolerance: float) -> None:
+    import torch
+    from monai.metrics import compute_surface_dice
+
+    a, b = blobs(seed, shape) == 1, blobs(seed + 1, shape) == 1
+    spacing = (2.5, 0.7, 0.9)[-len(shape) :]
+    if a.any() and b.any():
+        theirs = compute_surface_dice(
+            torch.from_numpy(a)[None, None],
+            torch.from_numpy(b)[None, None],
+            class_thresholds=[tolerance],
+            include_background=True,
+            spacing=list(spacing),
+        )
+        assert surface_dice(a, b, spacing, tolerance) == pytest.approx(float(theirs), abs=1e-6)
+
+
+def test_surface_dice_by_hand() -> None:
+    a, b = np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8)
+    a[2:5, 2:5], b[3:6, 2:5] = 1, 1
+    assert surface_dice(a, b, (2, 1), 2.0) == 1.0, "one row of 2 mm apart"
+    assert surface_dice(a, b, (2, 1), 1.0) < 1.0 and surface_dice(a, b, (2, 1), 0.0) < surface_dice(a, b, (2, 1), 1.0)
+    assert surface_dice(0 * a, 0 * b, (1, 1), 1.0) == 1.0 and surface_dice(a, 0 * b, (1, 1), 9.0) == 0.0
 
 
 def test_hd95_of_one_slice_is_that_of_the_image() -> None:

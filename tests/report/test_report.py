@@ -73,7 +73,7 @@ def test_files_and_keys(made: tuple[list[Path], Path, dict]) -> None:
         "table.csv",
         "table.json",
     ]
-    assert json.loads((out / "table.json").read_text()) == result
+    assert json.loads((out / "table.json").read_text(encoding="utf-8")) == result
     assert len(result["rows"]) == len(runs)
     assert not NAMED_BY_THE_ISSUE - set(result["rows"][0])
     with (out / "table.csv").open(newline="") as file:
@@ -87,7 +87,7 @@ def test_files_and_keys(made: tuple[list[Path], Path, dict]) -> None:
 
 def test_page_is_self_contained(made: tuple[list[Path], Path, dict]) -> None:
     _, out, _ = made
-    text = (out / "index.html").read_text()
+    text = (out / "index.html").read_text(encoding="utf-8")
     page = Page(text)
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object")]
     images = [attributes for tag, attributes in page.tags if tag == "img"]
@@ -100,7 +100,7 @@ def test_page_is_self_contained(made: tuple[list[Path], Path, dict]) -> None:
 
 def test_every_number_leads_to_its_run(made: tuple[list[Path], Path, dict]) -> None:
     runs, out, _ = made
-    page = Page((out / "index.html").read_text())
+    page = Page((out / "index.html").read_text(encoding="utf-8"))
     ids = {attributes.get("id") for _, attributes in page.tags}
     links = [str(attributes["href"]) for tag, attributes in page.tags if tag == "a"]
     assert all(link[1:] in ids for link in links if link.startswith("#"))
@@ -113,7 +113,7 @@ def test_every_number_leads_to_its_run(made: tuple[list[Path], Path, dict]) -> N
 
 def test_captions_have_the_dice_of_the_cases(made: tuple[list[Path], Path, dict]) -> None:
     _, out, _ = made
-    page = Page((out / "index.html").read_text())
+    page = Page((out / "index.html").read_text(encoding="utf-8"))
     alts = [str(attributes["alt"]) for tag, attributes in page.tags if tag == "img"]
     assert f"float, best case {CASES[0]}: Dice 0.9500" in alts
     assert f"W2A2, median case {CASES[2]}: Dice 0.9240" in alts
@@ -123,7 +123,7 @@ def test_captions_have_the_dice_of_the_cases(made: tuple[list[Path], Path, dict]
 def test_same_runs_same_bytes(made: tuple[list[Path], Path, dict]) -> None:
     runs, out, result = made
     first, second = (pareto_svg({"em": result["rows"]}) for _ in range(2))
-    assert first == second == (out / "pareto.svg").read_text()
+    assert first == second == (out / "pareto.svg").read_text(encoding="utf-8")
     report(runs, out.parent / "again")
     assert (out.parent / "again/index.html").read_bytes() == (out / "index.html").read_bytes()
 
@@ -133,7 +133,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     evil = ["<script>alert(1)<", "a&b \"quoted' $x_1$"]
     runs = [fake_run(tmp_path / name, Fake(W4A6, data, seed=i, config={"lr": name})) for i, name in enumerate(evil)]
     report(runs, tmp_path / "out", ReportOptions(title="<b>title</b>"))
-    text = (tmp_path / "out/index.html").read_text()
+    text = (tmp_path / "out/index.html").read_text(encoding="utf-8")
     page = Page(text)
     assert "<script" not in text and "<b>title" not in text
     assert evil[0] in page.text and evil[1] in page.text
@@ -147,13 +147,13 @@ def test_data_that_is_gone_becomes_a_sentence(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", Fake(W4A6, data, bench=fake_bench(33.0)))
     moved = data.rename(tmp_path / "moved")
     result = report([run], tmp_path / "out")
-    assert "no longer at" in Page((tmp_path / "out/index.html").read_text()).text
+    assert "no longer at" in Page((tmp_path / "out/index.html").read_text(encoding="utf-8")).text
     assert result["rows"][0]["ms_median"] == 33.0
     report([run], tmp_path / "out", ReportOptions(data={"em": moved}))
-    assert "No overlays" not in (tmp_path / "out/index.html").read_text()
+    assert "No overlays" not in (tmp_path / "out/index.html").read_text(encoding="utf-8")
     (run / f"test_masks/{CASES[2]}.nii.gz").unlink()
     report([run], tmp_path / "out", ReportOptions(data={"em": moved}))
-    assert "kept no mask" in (tmp_path / "out/index.html").read_text()
+    assert "kept no mask" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
 
 
 def test_three_data_sets_with_folds_and_seeds(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_three_data_sets_with_folds_and_seeds(tmp_path: Path) -> None:
                     fake = Fake(quant, data, worse + 0.001 * seed, None, seed, fold, name, cases)
                     runs.append(fake_run(tmp_path / f"runs/{name}-{quant.label}-{fold}-{seed}", fake))
     path = runs[-1] / "test.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "n_empty": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "n_empty": 2}))
     result = report(runs, tmp_path / "out", ReportOptions(limits=Limits(3.0, 0.3)))
     assert [(row["dataset"], row["label"], row["n_runs"], row["n_cases"]) for row in result["rows"]] == [
         (name, label, 4, 5) for name in ("em", "gm", "mine") for label in ("float", "W4A6")
@@ -177,7 +177,7 @@ def test_three_data_sets_with_folds_and_seeds(tmp_path: Path) -> None:
     assert {name: advice["label"] for name, advice in result["recommended"].items()} == dict.fromkeys(
         ("em", "gm", "mine"), "W4A6"
     )
-    page = Page((tmp_path / "out/index.html").read_text())
+    page = Page((tmp_path / "out/index.html").read_text(encoding="utf-8"))
     assert all(f"Data set {name}" in page.text for name in ("em", "gm", "mine"))
     assert "The data sets side by side" in page.text and "± sd over seeds" in page.text
     assert page.text.count("2.21") == 1 and page.text.count("0.57") == 1
@@ -187,14 +187,14 @@ def test_three_data_sets_with_folds_and_seeds(tmp_path: Path) -> None:
 
 def test_classes_distances_and_v_rand_have_columns(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", Fake(W4A6, fake_data(tmp_path / "data")))
-    test = json.loads((run / "test.json").read_text())
+    test = json.loads((run / "test.json").read_text(encoding="utf-8"))
     distances = {case: 4e-5 if case != CASES[0] else None for case in CASES}
     one = {"dice": test["dice"], "hd95_mm": measure(distances), "volume_error": measure(dict.fromkeys(CASES, -0.125))}
     test |= {"classes": {"interior": one, "membrane": one}, "v_rand": measure(dict.fromkeys(CASES, 0.875))}
     (run / "test.json").write_text(json.dumps(test))
     (row,) = report([run], tmp_path / "out")["rows"]
     assert row["classes"]["membrane"]["hd95_mm"]["n"] == 4
-    text = Page((tmp_path / "out/index.html").read_text()).text
+    text = Page((tmp_path / "out/index.html").read_text(encoding="utf-8")).text
     for words in ("Membrane: HD95", "40.0 nm (4 of 5)", "−12.5% ± 0.0%", "V_rand", "0.8750 ± 0.0000"):
         assert words in text
     with (tmp_path / "out/table.csv").open(newline="") as file:
@@ -210,7 +210,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     runs.append(fake_run(tmp_path / "part", Fake(W4A6, data, cases=CASES[:1])))
     result = report(runs, tmp_path / "out")
     assert [row["label"] for row in result["rows"]] == ["float"]
-    assert result["left_out"][0] in Page((tmp_path / "out/index.html").read_text()).text
+    assert result["left_out"][0] in Page((tmp_path / "out/index.html").read_text(encoding="utf-8")).text
 
 
 def test_overlays_of_many_settings_are_few(tmp_path: Path) -> None:
@@ -218,7 +218,9 @@ def test_overlays_of_many_settings_are_few(tmp_path: Path) -> None:
     quants = [FLOAT, *(QuantSpec.of("fixed", w, 6) for w in (8, 6, 4, 3, 2)), QuantSpec.of("ternarynet")]
     runs = [fake_run(tmp_path / quant.label, Fake(quant, data, 0.001 * i)) for i, quant in enumerate(quants)]
     report(runs, tmp_path / "out")
-    alts = [str(a["alt"]) for tag, a in Page((tmp_path / "out/index.html").read_text()).tags if tag == "img"]
+    alts = [
+        str(a["alt"]) for tag, a in Page((tmp_path / "out/index.html").read_text(encoding="utf-8")).tags if tag == "img"
+    ]
     assert {alt.split(",")[0] for alt in alts[1:]} == {"float", "W2A6", "W3A6", "W4A6", "ternarynet"}
 
 

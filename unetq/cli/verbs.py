@@ -316,12 +316,29 @@ def sweep(
 @app.command()
 def view(
     folder: Annotated[
-        list[Path] | None, typer.Argument(help="Folders with model files or runs; default: ./runs.")
+        list[Path] | None, typer.Argument(help="Folders with model files, runs or reports; default: ./runs.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8501,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Studies below it may be opened; else $UNETQ_DATA, ./data, or here.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of reviews, corrections and audit log; default: ~/.local/share/unetq.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="TCP port.")] = 8501,
+    address: Annotated[
+        str, typer.Option(help="Another one than 127.0.0.1 needs --password or --proxy-header.")
+    ] = "127.0.0.1",
+    password: Annotated[
+        Path | None, typer.Option(help="File with the password's hash; asked for and made if new.")
+    ] = None,
+    proxy_header: Annotated[str, typer.Option(help="HTTP header in which a reverse proxy names the user.")] = "",
+    upload: Annotated[int, typer.Option(min=1, help="MB that an upload may have.")] = 1024,
 ) -> None:
-    """Open the viewer in the browser, on this machine only."""
-    from unetq.app.launch import launch
+    """Open the viewer in the browser, on this machine only unless a password or a proxy guards it."""
+    from unetq.app.launch import Server, launch
+    from unetq.app.settings import Settings, default_store
 
-    default = [path for path in (Path("runs"),) if path.is_dir()]
-    sys.exit(launch(folder or default, port))
+    models = folder or [path for path in (Path("runs"),) if path.is_dir()]
+    default = next((path for path in (Path(os.environ.get("UNETQ_DATA") or "data"),) if path.is_dir()), Path())
+    settings = Settings(tuple(models), data or default, store or default_store(), password, proxy_header)
+    launch(Server(address, port, upload, settings))

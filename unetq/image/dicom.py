@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ READ = {
     **dict.fromkeys((f"{JPEG}90", f"{JPEG}91"), "JPEG 2000"),
     **dict.fromkeys((f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"), "high-throughput JPEG 2000"),
 }
+RAW = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 UNREAD = {
     **dict.fromkeys((f"{JPEG}92", f"{JPEG}93"), "JPEG 2000 part 2"),
     **dict.fromkeys((f"{JPEG}94", f"{JPEG}95", f"{JPEG}204", f"{JPEG}205"), "JPIP, whose pixels lie on a server"),
@@ -139,6 +141,13 @@ def _describe(path: Path) -> _Slice:
         tags = {key: reader.GetMetaData(key).strip("\0 ") for key in reader.GetMetaDataKeys()}
     except (RuntimeError, MemoryError):
         raise _unreadable(path) from None
+    bits = tags.get("0028|0100", "16")
+    held = math.prod(size) * (int(bits) if bits.isdigit() else 16) // 8
+    # GDCM fills up what is missing with whatever lies in memory.
+    if _transfer_syntax(path) in RAW and path.stat().st_size < held:
+        raise UserError(
+            f"{path} says that it holds {held} bytes of pixels, but is shorter: copy it again from its source."
+        )
     if int(tags.get("0028|0002", "1")) > 1:
         raise UserError(f"{path} is a colour image, but only gray ones can be segmented: take it out of the folder.")
     if tags.get("0028|0004", "") == "MONOCHROME1":

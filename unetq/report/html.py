@@ -17,7 +17,7 @@ from unetq.report.rows import Row
 from unetq.report.sections import Section, data_section
 from unetq.report.words import NONE, show_bytes, show_delta, show_dice
 
-__all__ = ["page"]
+__all__ = ["data_uri", "head", "page"]
 
 RUN_FILES = ("config.yaml", "environment.json", "val.json", "test.json", "test_masks", "bench.json", "model.gguf")
 # More runs than this are listed on demand.
@@ -34,23 +34,13 @@ def page(title: str, sections: Sequence[Section], plot: str, limits: Limits, out
         limits: what the recommendations keep.
         out: folder of the page: links to runs are relative to it.
     """
-    style = (files("unetq.report") / "style.css").read_text(encoding="utf-8")
     runs = [(setting.label, run) for section in sections for setting in section.settings for run in setting.runs]
     body, number = [], 1
     for section in sections:
         body.append(data_section(section, number))
         number += len(section.runs)
     count = f"{len(runs)} run{'s' if len(runs) != 1 else ''} on {', '.join(section.dataset for section in sections)}"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
+    return f"""{head(title)}
 <body>
 <header><div>
 <p class="eyebrow">unetq report</p>
@@ -71,6 +61,21 @@ precision, <a href="pareto.svg">pareto.svg</a> the plot.</footer>
 </body>
 </html>
 """
+
+
+def head(title: str, style: str = "") -> str:
+    """The start of a page that loads nothing, up to its body; `style` is CSS beside the report's own."""
+    common = (files("unetq.report") / "style.css").read_text(encoding="utf-8")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{escape(title)}</title>
+<style>
+{common}{style}</style>
+</head>"""
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -85,8 +85,8 @@ def difference_layer(a: NDArray[Any], b: NDArray[Any], opacity: float = 1.0) -> 
     return layer
 
 
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """PNG file of uint8 pixels (Y, X) gray, (Y, X, 3) RGB or (Y, X, 4) RGBA."""
+def png(pixels: NDArray[np.uint8], level: int = 6) -> bytes:
+    """PNG file of uint8 pixels (Y, X) gray, (Y, X, 3) RGB or (Y, X, 4) RGBA; `level` 1 is fast, 9 small."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     kind = {1: 0, 3: 2, 4: 6}[channels]
@@ -97,4 +97,6 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 6)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, level)) + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,171 @@
+"""The study page's side: which study, which models, run and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from unetq.app import frame
+from unetq.app.audit import Audit
+from unetq.app.guard import below
+from unetq.app.inference import Result, Results, segment
+from unetq.app.jobs import Job
+from unetq.app.study import SUFFIXES, Study, find_studies, model_name, open_study, open_truth, with_uploads
+from unetq.runtime.memory import peak_rss_bytes
+
+__all__ = ["jobs_panel", "model_panel", "open_panel", "results_of", "start", "truth_mask"]
+
+MARKS = {"pass": "✓", "fail": "✗"}
+FEW = 12  # models
+PATIENCE = 0.4  # seconds that a run may take before the page shows its progress
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the study ...")
+def _from_path(path: str, changed: int) -> Study:
+    return open_study(path)
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the study ...")
+def _from_uploads(ids: tuple[str, ...], _uploads: Any) -> Study:
+    return with_uploads([(upload.name, upload.getvalue()) for upload in _uploads])
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def truth_mask(_truth: Study, _study: Study, key: tuple[str, str]) -> NDArray[np.uint8]:
+    """The labels of a ground truth; `key` = hashes of truth and study."""
+    return open_truth(_truth, _study)
+
+
+@st.cache_data(ttl=20, show_spinner=False)
+def _listed(root: str) -> list[str]:
+    return find_studies(Path(root))
+
+
+def open_panel(what: str, key: str) -> Study | None:
+    """A list of what lies below the root, where a path may be typed too, and an upload, which wins; None without either."""
+    root = frame.settings().root
+    by_path, by_upload = st.tabs(["Browse", "Upload"])
+    states = frame.reviews().states()
+    path = by_path.selectbox(
+        f"{what}: path",
+        _listed(str(root)),
+        index=None,
+        key=f"{key}_path",
+        placeholder="Choose, or type a path",
+        accept_new_options=True,
+        format_func=lambda name: f"{MARKS[states[Path(name).name]]} {name}" if Path(name).name in states else name,
+        label_visibility="collapsed",
+        help=f"DICOM folders, zips, NIfTI, TIFF, PNG and JPEG below {root.resolve()}",
+    )
+    uploads = by_upload.file_uploader(
+        f"{what}: upload",
+        type=list(SUFFIXES),
+        accept_multiple_files=True,
+        key=f"{key}_upload",
+        label_visibility="collapsed",
+        help="One image, or a DICOM series as a zip or as all of its files",
+    )
+    if uploads:
+        return _from_uploads(tuple(upload.file_id for upload in uploads), uploads)
+    if not path:
+        return None
+    file = below(_meant(path, _listed(str(root))), frame.settings().readable)
+    return _from_path(str(file), file.stat().st_mtime_ns if file.exists() else 0)
+
+
+def _meant(typed: str, listed: list[str]) -> str:
+    """The one path of the list that holds the typed words, else what was typed."""
+    found = [path for path in listed if typed.strip().lower() in path.lower()]
+    return found[0] if len(found) == 1 and typed not in listed else typed
+
+
+def model_panel() -> dict[str, Path]:
+    """Name -> file of the chosen models."""
+    found = frame.models()
+    if not found:
+        st.info("No model file found. Export one with `unetq export RUN`, then start the viewer with its folder.")
+        return {}
+    # A few are all on the page: a list that opens would hide the button below it.
+    few = len(found) <= FEW
+    if few:
+        chosen = st.pills(
+            "Models, one or more", list(found), selection_mode="multi", default=list(found)[:1], key="models"
+        )
+    else:
+        chosen = st.multiselect("Models, one or more", list(found), default=list(found)[:1], key="models")
+    return {name: Path(found[name]) for name in chosen}
+
+
+def results_of(study: Study, models: Mapping[str, Path]) -> dict[str, Result]:
+    """The kept results of the chosen models."""
+    kept = {name: frame.kept_results().get(study, path) for name, path in models.items()}
+    return {name: result for name, result in kept.items() if result is not None}
+
+
+def start(study: Study, models: Mapping[str, Path]) -> None:
+    """Segments with each model that has no kept result, in the background; short runs end before the page goes on."""
+    missing = {name: path for name, path in models.items() if frame.kept_results().get(study, path) is None}
+    if not missing:
+        return
+    work = partial(
+        _segment_all, study=study, models=missing, log=(frame.audit(), frame.user()), kept=frame.kept_results()
+    )
+    watch(Job(f"Segmenting with {', '.join(missing)}", work))
+
+
+def watch(job: Job) -> None:
+    """Makes a job the session's own; the page shows its progress until it ends."""
+    st.session_state["job"] = job
+    job.wait(PATIENCE)
+
+
+def jobs_panel() -> None:
+    """The progress of the session's job, or what became of it."""
+    job: Job | None = st.session_state.get("job")
+    if job is None:
+        return
+    if job.running:
+        _progress()
+        return
+    if job.error:
+        st.error(job.error)
+    elif job.cancelled:
+        st.info(f"{job.title}: cancelled.")
+
+
+@st.fragment(run_every=0.5)
+def _progress() -> None:
+    job: Job = st.session_state["job"]
+    if not job.running:
+        st.rerun()
+    st.progress(min(job.done, 1.0), job.words)
+    st.button("Cancel", key="cancel", on_click=job.cancel, disabled=job.cancelled, width="stretch")
+
+
+def _segment_all(
+    report: Callable[[int, int], None], study: Study, models: Mapping[str, Path], log: tuple[Audit, str], kept: Results
+) -> None:
+    audit, user = log
+    for number, path in enumerate(models.values()):
+
+        def on_tile(done: int, total: int, before: int = number) -> None:
+            report(before * total + done, len(models) * total)
+
+        result = segment(path, study, kept, on_tile)
+        audit.write(
+            "segment",
+            user,
+            study=study.hash,
+            model=result.key[1],
+            name=model_name(path),
+            seconds=round(result.seconds, 3),
+            peak_rss_bytes=peak_rss_bytes(),
+            isa=result.isa,
+            warnings=[result.warning] if result.warning else [],
+        )

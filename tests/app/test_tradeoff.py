@@ -1,0 +1,119 @@
+"""The report's points and a study's report, as numbers and as pages."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.app.made import Made, make
+from tests.report import fake
+from unetq.app.bench import Bench
+from unetq.app.card import card_of
+from unetq.app.inference import Results, segment
+from unetq.app.planes import Grid
+from unetq.app.quality import Review
+from unetq.app.render import Display
+from unetq.app.scene import Look
+from unetq.app.sheet import Sheet, sheet
+from unetq.app.study import open_study
+from unetq.app.tradeoff import cases_of, find_reports, points, read_report
+from unetq.errors import UserError
+from unetq.report.recommend import front
+from unetq.report.report import report
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("tradeoff"))
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of three made-up runs."""
+    folder = tmp_path_factory.mktemp("report")
+    report(fake.four_runs(folder), folder / "out")
+    return folder / "out/table.json"
+
+
+def test_points_are_the_rows_of_the_report(reported: Path) -> None:
+    assert find_reports([reported.parent.parent, reported.parent]) == [reported.resolve()]
+    found = read_report(reported)
+    dataset = found["rows"][0]["dataset"]
+    shown = points(found, dataset, "Memory of the parameters")
+    rows = [row for row in found["rows"] if row["dataset"] == dataset]
+    assert [(p["setting"], p["dice"], p["cost"] * 1024) for p in shown] == [
+        (row["label"], row["dice_mean"], pytest.approx(row["bytes_honest"])) for row in rows
+    ]
+    best = front([(row["bytes_honest"], row["dice_mean"]) for row in rows])
+    assert [i for i, p in enumerate(shown) if p["best"] == "on the front"] == sorted(best)
+
+
+def test_a_point_opens_its_cases_the_worst_first(reported: Path) -> None:
+    found = read_report(reported)
+    row = found["rows"][0]
+    cases = cases_of(found, row["dataset"], row["label"], reported.parent)
+    run = next(run for run in found["runs"] if run["label"] == row["label"])
+    said = json.loads((Path(run["run"]) / "test.json").read_text())["dice"]["per_case"]
+    assert cases == pytest.approx(said) and list(cases.values()) == sorted(cases.values())
+    assert cases_of({"runs": [{**run, "run": "gone"}]}, row["dataset"], row["label"], reported.parent) == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [{}]}', '{"rows": 3}'])
+def test_another_json_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(UserError, match="unetq report"):
+        read_report(tmp_path / "table.json")
+
+
+def test_the_tradeoff_page(reported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    testing = pytest.importorskip("streamlit.testing.v1")
+    import unetq.app.main
+
+    words = ["main.py", "--models", str(reported.parent), "--root", str(tmp_path), "--store", str(tmp_path / "store")]
+    monkeypatch.setattr(sys, "argv", words)
+    page = testing.AppTest.from_file(str(unetq.app.main.__file__), default_timeout=60).run()
+    page.switch_page("page_tradeoff.py").run()
+    assert not page.exception and not page.error
+    setting = next(box for box in page.selectbox if box.label == "Setting")
+    assert setting.options == [row["label"] for row in read_report(reported)["rows"]]
+    setting.set_value(setting.options[-1]).run()
+    assert not page.exception and setting.options[-1] in "".join(m.value for m in page.markdown)
+    assert len(page.dataframe[0].value) == len(cases_of(read_report(reported), "em", setting.options[-1], tmp_path))
+
+
+class Page(HTMLParser):
+    """Sources and tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+@pytest.mark.parametrize("nameless", [False, True])
+def test_a_study_s_report_is_one_page_that_loads_nothing(made: Made, nameless: bool) -> None:
+    study = open_study(made.nifti, "<Muster & Max>.nii.gz")
+    results = {"W4A6": segment(made.models[0], study, Results())}
+    bench = Bench(study, {"W4A6": made.models[0]}, results, {"W4A6": results["W4A6"].mask}, ("cell",))
+    look = Look("Overlay: W4A6", Grid(study.volume).planes, (1, 4, 5), Display(*study.window))
+    review = Review("2026-01-01T10:00:00+00:00", "anna", study.hash, study.name, "W4A6", "pass", "<script>x</script>")
+    lines = {"": ["W4A6"], "Cell": [], "Volume": ["3 ml"]}
+    text = sheet(Sheet(bench, look, lines, ["In W4A6 the cell touches ..."], [review], "anna", nameless))
+    page = Page()
+    page.feed(text)
+    assert "script" not in page.tags and text.count("<script") == 0
+    assert len(page.sources) == 3 and all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "Research use only, not a medical device" in text and "default-src 'none'" in text
+    assert ("Muster &amp; Max" in text) == (not nameless) and ("anna" in text) == (not nameless)
+    for words in ("3 ml", "touches", study.hash, card_of(made.models[0])["Hash"], "R left, L right, A up"):
+        assert words in text
+    assert not re.search(r"https?://", text)
