@@ -69,7 +69,8 @@ def logits_to_mask(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Labels uint8 (Y, X) of logits (K, Y, X): the larger than 0 of one channel, the largest of several (of equals the
     first), without NaN."""
     if len(logits) == 1:
-        return (logits[0] > 0).astype(np.uint8)
+        larger: NDArray[np.uint8] = (logits[0] > 0).astype(np.uint8)
+        return larger
     # numpy's argmax along the first axis takes 20 times as long. Channels come in order, so the last winner is the largest.
     best, mask = logits[0].copy(), np.zeros(logits.shape[1:], np.uint8)
     for label in range(1, len(logits)):

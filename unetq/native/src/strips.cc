@@ -113,7 +113,7 @@ class Schedule {
       group.rows.push_back(step(group, level, static_cast<int>(done), unit));
     }
     std::vector<int> all;
-    all.reserve(static_cast<size_t>(last - first + 1));
+    all.reserve(static_cast<size_t>(last) - static_cast<size_t>(first) + 1);
     for (int i = first; i <= last; ++i) all.push_back(level_size(height_, out(i).level));
     group.rows.push_back(std::move(all));
     return group;
