@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import struct
 import zlib
 from pathlib import Path
@@ -102,7 +103,11 @@ def compressed(path: Path, hu: NDArray, number: int, compressor: str) -> Path:
     writer.SetCompressor(compressor)
     writer.SetFileName(str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
+    former = locale.setlocale(locale.LC_ALL)
     writer.Execute(image)
+    locale.setlocale(
+        locale.LC_ALL, former
+    )  # GDCM's JPEG 2000 encoder leaves "C", in which Python's text files are ASCII
     return path
 
 
