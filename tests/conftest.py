@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import signal
 from collections.abc import Iterator
@@ -37,3 +38,12 @@ def ctrl_c() -> Iterator[None]:
 def realdata() -> Path:
     """The folder of real images."""
     return Path(os.environ["UNETQ_DATA"]).resolve()
+
+
+LOCALE = locale.setlocale(locale.LC_ALL)
+
+
+@pytest.fixture(autouse=True)
+def same_locale() -> None:
+    """GDCM's JPEG 2000 encoder, with which some tests write, leaves the process in "C", where text files are ASCII."""
+    locale.setlocale(locale.LC_ALL, LOCALE)
