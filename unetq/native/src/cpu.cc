@@ -1,6 +1,9 @@
 #include "cpu.h"
 
 #include <sched.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,7 +16,19 @@ namespace unetq {
 
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAvx512Icelake};
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAvx512Icelake,
+                        Isa::kArmv7,  Isa::kNeon, Isa::kDotprod,    Isa::kI8mm};
+
+#if defined(UNETQ_ARM64) || defined(UNETQ_ARM32)
+// Bits of the words that Linux hands to each process (arch/arm64 and arch/arm, uapi/asm/hwcap.h).
+bool hardware(unsigned long word, unsigned bit) {
+#ifdef __linux__
+  return (getauxval(word) >> bit & 1) != 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 bool has(Isa isa) {
   if (isa == Isa::kScalar) return true;
@@ -27,6 +42,13 @@ bool has(Isa isa) {
   return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni");
+#elif defined(UNETQ_ARM64)
+  const bool dotprod = hardware(AT_HWCAP, 20);
+  if (isa == Isa::kDotprod) return dotprod;
+  if (isa == Isa::kI8mm) return dotprod && hardware(AT_HWCAP2, 13);
+  return isa == Isa::kNeon;  // part of the architecture
+#elif defined(UNETQ_ARM32)
+  return isa == Isa::kArmv7 && hardware(AT_HWCAP, 12);
 #else
   return false;
 #endif
@@ -42,6 +64,14 @@ const char* isa_name(Isa isa) {
       return "avx512vnni";
     case Isa::kAvx512Icelake:
       return "avx512icelake";
+    case Isa::kArmv7:
+      return "armv7";
+    case Isa::kNeon:
+      return "neon";
+    case Isa::kDotprod:
+      return "dotprod";
+    case Isa::kI8mm:
+      return "i8mm";
     default:
       return "scalar";
   }
