@@ -10,7 +10,7 @@
 #ifdef UNETQ_AVXVNNI_BY_EVEX
 #define UNETQ_VPDPBUSD "vpdpbusd"
 #else
-#define UNETQ_VPDPBUSD "{vex} vpdpbusd"
+#define UNETQ_VPDPBUSD "%{vex%} vpdpbusd"
 #endif
 
 namespace unetq {
