@@ -8,20 +8,11 @@
 //           products) and widened to 32 bits only every 2^(15 - wbits - abits) steps
 //   bytes   wbits + abits <= 15: each sum is widened at once (3 instructions)
 //   pairs   any width: 16-bit codes and vpmaddwd (4 instructions, and two a broadcast)
-#include <immintrin.h>
-
-#include "finish_avx2.h"
-#include "kernel.h"
+#include "conv_ymm.h"
 
 namespace unetq {
 
 namespace {
-
-struct Tile {
-  const ConvRows& job;
-  const int8_t* weights;  // of the block
-  int channel, y, x;
-};
 
 inline __m256i broadcast4(const uint8_t* from) {
   int32_t four;
@@ -43,15 +34,6 @@ inline void multiply_short(const uint8_t* from, __m256i w0, __m256i w1, __m256i*
       "vpaddw %2, %1, %1"
       : "+x"(*acc0), "+x"(*acc1), "=&x"(bytes), "=&x"(sum)
       : "m"(*reinterpret_cast<const Four*>(from)), "x"(w0), "x"(w1));
-}
-
-template <int P>
-inline void begin(const Tile& tile, __m256i* sums) {
-#pragma GCC unroll 6
-  for (int p = 0; p < P; ++p) {
-    sums[2 * p] = load(tile.job.start + tile.channel);
-    sums[2 * p + 1] = load(tile.job.start + tile.channel + 8);
-  }
 }
 
 // `n` steps added up in 16 bits, then to the sums.
@@ -146,21 +128,6 @@ __attribute__((noinline)) void tile_pairs(const Tile& tile) {
     }
   }
   finish_pixels(tile.job, acc, tile.channel, tile.y, tile.x, P);
-}
-
-using TileFn = void (*)(const Tile&);
-
-// tiles[P - 1] does P pixels. A row is cut into as few tiles as possible, of nearly equal width.
-template <int N>
-void rows(const ConvRows& job, const TileFn (&tiles)[N], size_t step_bytes) {
-  const size_t block = step_bytes * job.tap_rows * job.tap_segments * job.steps;
-  const int count = (job.width + N - 1) / N, pixels = (job.width + count - 1) / count;
-  for (int channel = 0; channel < job.channels; channel += 16) {
-    const int8_t* weights = static_cast<const int8_t*>(job.weights) + channel / 16 * block;
-    for (int y = job.y0; y < job.y1; ++y) {
-      for (int x = 0; x < job.width; x += pixels) tiles[pixels - 1]({job, weights, channel, y, x});
-    }
-  }
 }
 
 }  // namespace

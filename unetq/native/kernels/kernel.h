@@ -24,8 +24,13 @@
 
 namespace unetq {
 
-// A CPU that has one has all before it. kAvx512Icelake: VPOPCNTDQ and VBMI, too (Ice Lake, Zen 4 and later).
-enum class Isa { kScalar, kAvx2, kAvx512Vnni, kAvx512Icelake };
+// Of one architecture: a CPU that has one has all before it, but for kAvxVnni, which many with AVX-512 lack and none of
+// them needs. kAvx512Icelake: VPOPCNTDQ and VBMI, too (Ice Lake, Zen 4 and later). kArmv7: NEON of 32-bit ARM; kNeon:
+// of 64-bit ARM, and the next two its extensions of Armv8.2 and later.
+enum class Isa { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kAvx512Icelake, kArmv7, kNeon, kDotprod, kI8mm };
+
+// Whether rows of one instruction set are for a CPU of another.
+constexpr bool runs_on(Isa row, Isa cpu) { return row <= cpu && (row != Isa::kAvxVnni || cpu == Isa::kAvxVnni); }
 
 // Rows [y0, y1) of one panel of output channels. Strides are in bytes for codes and in elements for logits.
 struct ConvRows {

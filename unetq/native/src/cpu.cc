@@ -1,6 +1,12 @@
 #include "cpu.h"
 
 #include <sched.h>
+#ifdef UNETQ_X86
+#include <cpuid.h>
+#endif
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -13,7 +19,30 @@ namespace unetq {
 
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAvx512Icelake};
+constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512Icelake,
+                        Isa::kArmv7,  Isa::kNeon, Isa::kDotprod, Isa::kI8mm};
+
+#if defined(UNETQ_ARM64) || defined(UNETQ_ARM32)
+// Bits of the words that Linux hands to each process (arch/arm64 and arch/arm, uapi/asm/hwcap.h).
+bool hardware(unsigned long word, unsigned bit) {
+#ifdef __linux__
+  return (getauxval(word) >> bit & 1) != 0;
+#else
+  return false;
+#endif
+}
+#endif
+
+#ifdef UNETQ_X86
+bool has_avxvnni() {
+#ifdef UNETQ_AVXVNNI_BY_EVEX  // kernels/dot_avxvnni.h
+  return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+#else
+  unsigned a = 0, b = 0, c = 0, d = 0;  // not a name that every compiler's __builtin_cpu_supports knows
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+#endif
+}
+#endif
 
 bool has(Isa isa) {
   if (isa == Isa::kScalar) return true;
@@ -21,12 +50,20 @@ bool has(Isa isa) {
   // These ask the operating system too, whether it saves the wide registers.
   const bool avx2 = __builtin_cpu_supports("avx2");
   if (isa == Isa::kAvx2) return avx2;
-  if (isa == Isa::kAvx512Icelake &&
-      !(__builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vbmi")))
-    return false;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
+  if (isa == Isa::kAvxVnni) return avx2 && has_avxvnni();
+  const bool vnni = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vnni");
+  if (isa == Isa::kAvx512Vnni) return vnni;
+  return isa == Isa::kAvx512Icelake && vnni && __builtin_cpu_supports("avx512vpopcntdq") &&
+         __builtin_cpu_supports("avx512vbmi");
+#elif defined(UNETQ_ARM64)
+  const bool dotprod = hardware(AT_HWCAP, 20);
+  if (isa == Isa::kDotprod) return dotprod;
+  if (isa == Isa::kI8mm) return dotprod && hardware(AT_HWCAP2, 13);
+  return isa == Isa::kNeon;  // part of the architecture
+#elif defined(UNETQ_ARM32)
+  return isa == Isa::kArmv7 && hardware(AT_HWCAP, 12);
 #else
   return false;
 #endif
@@ -38,10 +75,20 @@ const char* isa_name(Isa isa) {
   switch (isa) {
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kAvxVnni:
+      return "avxvnni";
     case Isa::kAvx512Vnni:
       return "avx512vnni";
     case Isa::kAvx512Icelake:
       return "avx512icelake";
+    case Isa::kArmv7:
+      return "armv7";
+    case Isa::kNeon:
+      return "neon";
+    case Isa::kDotprod:
+      return "dotprod";
+    case Isa::kI8mm:
+      return "i8mm";
     default:
       return "scalar";
   }

@@ -9,7 +9,8 @@ namespace unetq {
 namespace {
 
 constexpr size_t kAlign = 64;
-constexpr size_t kMaxArena = size_t{1} << 40;
+// A 32-bit process has 2 to 4 GiB of addresses.
+constexpr size_t kMaxArena = sizeof(size_t) > 4 ? size_t{1} << (sizeof(size_t) > 4 ? 40 : 0) : size_t{3} << 29;
 // Expanded weights that a group of strips keeps; what is above is expanded anew for each strip.
 constexpr size_t kMaxKept = size_t{2048} * 1024;
 // Kernels that make several rows at a time read on below a strip's last row.
@@ -29,7 +30,7 @@ class Planner {
     plan_.tensors.assign(model_.tensors.size(), {});
     plan_.steps.assign(model_.ops.size(), {});
     place_tensors();
-    size_buffers();
+    if (!size_buffers()) return too_large();
     make_rolls(model_, &plan_);
     size_bytes();
     for (size_t i = 0; i < model_.ops.size(); ++i) {
@@ -38,15 +39,15 @@ class Planner {
     for (const Group& group : plan_.groups) share_scratch(group);
     find_lifetimes();
     assign_offsets();
-    if (plan_.arena_bytes > kMaxArena)
-      return Status::fail(size_text() + " needs more memory than there is; use tiles.");
-    return Status::fine();
+    return plan_.arena_bytes > kMaxArena ? too_large() : Status::fine();
   }
 
  private:
   std::string size_text() const {
     return "An image of " + std::to_string(plan_.height) + " x " + std::to_string(plan_.width) + " pixels";
   }
+
+  Status too_large() const { return Status::fail(size_text() + " needs more memory than there is; use tiles."); }
 
   // This runtime has floats at both ends only.
   Status check_ends() const {
@@ -109,7 +110,8 @@ class Planner {
     }
   }
 
-  void size_buffers() {
+  // Whether addresses can reach all of each.
+  bool size_buffers() {
     for (const Op& op : model_.ops) {
       if (op.kind != OpKind::kConv) continue;
       Buffer& in = plan_.buffers[plan_.tensors[op.input_a].buffer];
@@ -119,9 +121,12 @@ class Planner {
       buffer.height = level_size(plan_.height, buffer.level);
       buffer.width = level_size(plan_.width, buffer.level);
       buffer.pixel = pixel_stride(buffer.channels);
-      buffer.row = (buffer.width + 2 * buffer.halo) * buffer.pixel;
       buffer.rows = buffer.height;
+      const double row = (buffer.width + 2.0 * buffer.halo + kOverreadPixels) * static_cast<double>(buffer.pixel);
+      if (row * (buffer.height + 2.0 * buffer.halo + kOverreadRows) > static_cast<double>(kMaxArena)) return false;
+      buffer.row = (buffer.width + 2 * buffer.halo) * buffer.pixel;
     }
+    return true;
   }
 
   void size_bytes() {
