@@ -44,7 +44,8 @@ static inline void find_rest(const WeightSource& source, const Winograd& winogra
       down += winograd.y->b[position / wide][k];
       along += winograd.x->b[position % wide][k];
     }
-    rest[half] = winograd_offset(winograd, position / wide, position % wide) + source.in_zero * down * along;
+    rest[half] =
+        winograd_offset(winograd, position / wide, position % wide, source.abits) + source.in_zero * down * along;
   }
 }
 
