@@ -15,6 +15,7 @@ struct Frame {
   const int32_t* start;  // [16]
   uint8x16_t flip;       // 128 of codes of 8 bits
   const Finish& finish;
+  int channel;
 };
 
 template <int P, int S>
@@ -67,11 +68,7 @@ __attribute__((noinline)) void tile(const Frame& frame, int y, int x) {
       w += 64 * j;
     }
   }
-  const int left = job.width - x;
-#pragma GCC unroll 6
-  for (int p = 0; p < P; ++p) {
-    if (p < left) frame.finish.put(acc[p], y, x + p);
-  }
+  put_pixels<P>(job, frame.finish, acc, frame.channel, y, x);
 }
 
 // Sums of the weights of 16 outputs, times 128.
@@ -117,7 +114,7 @@ void conv_dotprod(const ConvRows& job) {
     __builtin_memcpy(start, job.start + channel, sizeof(start));
     if (job.abits == 8) add_flips(w, steps, start);
     const Finish finish(job, channel);
-    const Frame frame = {job, w, start, vdupq_n_u8(job.abits == 8 ? 128 : 0), finish};
+    const Frame frame = {job, w, start, vdupq_n_u8(job.abits == 8 ? 128 : 0), finish, channel};
     for (int y = job.y0; y < job.y1; ++y) {
       for (int x = 0; x < job.width; x += choice.pixels) choice.tile(frame, y, x);
     }

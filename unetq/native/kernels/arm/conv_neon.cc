@@ -23,6 +23,7 @@ struct Frame {
   uint8x8_t flip;        // 128 of codes of 8 bits
   int most16;
   const Finish& finish;
+  int channel;
 };
 
 // 4 bytes, twice.
@@ -85,15 +86,16 @@ __attribute__((noinline)) void add_many(const uint8_t* in, ptrdiff_t pixel, uint
 }
 
 void finish_pixels(const Frame& frame, const int32_t* sums, int y, int x) {
-  for (int p = 0; p < kPixels && x + p < frame.job.width; ++p, sums += 32) {
-    int32x4_t acc[4];
+  int32x4_t acc[kPixels][4];
+#pragma GCC unroll 2
+  for (int p = 0; p < kPixels; ++p, sums += 32) {
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
-      acc[g] =
-          vaddq_s32(pairs_of(vld1q_s32(sums + 8 * g), vld1q_s32(sums + 8 * g + 4)), vld1q_s32(frame.start + 4 * g));
+      const int32x4_t sum = pairs_of(vld1q_s32(sums + 8 * g), vld1q_s32(sums + 8 * g + 4));
+      acc[p][g] = vaddq_s32(sum, vld1q_s32(frame.start + 4 * g));
     }
-    frame.finish.put(acc, y, x + p);
   }
+  put_pixels<kPixels>(frame.job, frame.finish, acc, frame.channel, y, x);
 }
 
 __attribute__((noinline)) void tile_many(const Frame& frame, int y, int x) {
@@ -156,7 +158,7 @@ void conv_neon(const ConvRows& job) {
       for (int i = 0; i < 64 * steps; ++i) start[i % 64 / 4] += 128 * w[i];
     }
     const Finish finish(job, channel);
-    const Frame frame = {job, w, start, vdup_n_u8(job.abits == 8 ? 128 : 0), most16, finish};
+    const Frame frame = {job, w, start, vdup_n_u8(job.abits == 8 ? 128 : 0), most16, finish, channel};
     for (int y = job.y0; y < job.y1; ++y) {
       for (int x = 0; x < job.width; x += kPixels) tile_of(frame, y, x);
     }

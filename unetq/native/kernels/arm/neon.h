@@ -37,9 +37,12 @@ inline int16x8_t product_low(int8x16_t a, int8x16_t b) { return vmull_s8(vget_lo
 inline int16x8_t add_low(int16x8_t sum, int8x16_t a, int8x16_t b) {
   return vmlal_s8(sum, vget_low_s8(a), vget_low_s8(b));
 }
-inline int16x8_t product_high(int8x16_t a, int8x16_t b) { return vmull_s8(vget_high_s8(a), vget_high_s8(b)); }
 inline int16x8_t add_high(int16x8_t sum, int8x16_t a, int8x16_t b) {
+#ifdef UNETQ_ARM64
+  return vmlal_high_s8(sum, a, b);
+#else
   return vmlal_s8(sum, vget_high_s8(a), vget_high_s8(b));
+#endif
 }
 
 // Four values, rounded half to even, in 16 bits. 64-bit ARM clamps in its conversions to int32 and int16, and the
@@ -63,62 +66,98 @@ struct Ends {
   }
 };
 
+inline __attribute__((noinline)) void put_logits(const ConvRows& job, const int32x4_t* acc, int channel, int y, int x) {
+  int32_t sums[16];
+  for (int k = 0; k < 4; ++k) vst1q_s32(sums + 4 * k, acc[k]);
+  for (int i = 0; i < 16 && channel + i < job.channels; ++i) {
+    store(job, y, x, channel + i, static_cast<uint32_t>(sums[i]));
+  }
+}
+
 // Finishes pixels of output channels [channel, channel + 16).
 class Finish {
  public:
   Finish(const ConvRows& job, int channel)
-      : job_(job), channel_(channel), count_(job.channels - channel < 16 ? job.channels - channel : 16) {
+      : m_(job.m + channel),
+        b_(job.b + channel),
+        out_(job.out + channel),
+        row_(job.out_row),
+        pixel_(job.out_pixel),
+        count_(job.channels - channel < 16 ? job.channels - channel : 16),
+        plain_(job.lo == 0.0f && job.zero == 0 && count_ == 16) {
     ends_.lo = vdupq_n_f32(job.lo);
     ends_.hi = vdupq_n_f32(job.hi);
     lo_ = vdupq_n_s16(static_cast<int16_t>(job.lo));
     hi_ = vdupq_n_s16(static_cast<int16_t>(job.hi));
     zero_ = vdupq_n_s16(static_cast<int16_t>(job.zero));
-    plain_ = job.lo == 0.0f && job.zero == 0;
     top_ = vdupq_n_u8(static_cast<uint8_t>(job.hi));
   }
 
-  // Accumulators of 16 channels.
-  inline __attribute__((always_inline)) void put(const int32x4_t (&acc)[4], int y, int x) const {
-    if (job_.out == nullptr) return logits(acc, y, x);
-    const float *m = job_.m + channel_, *b = job_.b + channel_;
-    int16x8_t words[2];
-#pragma GCC unroll 2
-    for (int k = 0; k < 2; ++k) {
-      words[k] = vcombine_s16(ends_.code(acc[2 * k], vld1q_f32(m + 8 * k), vld1q_f32(b + 8 * k)),
-                              ends_.code(acc[2 * k + 1], vld1q_f32(m + 8 * k + 4), vld1q_f32(b + 8 * k + 4)));
-    }
-    uint8x16_t bytes;
-    if (plain_) {
-      bytes = vminq_u8(vcombine_u8(vqmovun_s16(words[0]), vqmovun_s16(words[1])), top_);
+  // m and b of outputs [4 g, 4 g + 4).
+  inline float32x4_t m(int g) const { return vld1q_f32(m_ + 4 * g); }
+  inline float32x4_t b(int g) const { return vld1q_f32(b_ + 4 * g); }
+  inline int16x4_t code(int32x4_t acc, float32x4_t of_m, float32x4_t of_b) const { return ends_.code(acc, of_m, of_b); }
+
+  // Whether it is 16 unsigned codes, which saturation clamps from below.
+  bool plain() const { return plain_; }
+
+  template <bool PLAIN>
+  inline __attribute__((always_inline)) void put(int16x8_t low, int16x8_t high, int y, int x) const {
+    uint8_t* to = out_ + y * row_ + x * pixel_;
+    if constexpr (PLAIN) {
+      vst1q_u8(to, vminq_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)), top_));
     } else {
-#pragma GCC unroll 2
-      for (int k = 0; k < 2; ++k) words[k] = vaddq_s16(vminq_s16(vmaxq_s16(words[k], lo_), hi_), zero_);
-      bytes = vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(words[0])), vmovn_u16(vreinterpretq_u16_s16(words[1])));
-    }
-    uint8_t* to = job_.out + y * job_.out_row + x * job_.out_pixel + channel_;
-    if (count_ == 16) {
-      vst1q_u8(to, bytes);
-    } else {
+      low = vaddq_s16(vminq_s16(vmaxq_s16(low, lo_), hi_), zero_);
+      high = vaddq_s16(vminq_s16(vmaxq_s16(high, lo_), hi_), zero_);
       uint8_t codes[16];
-      vst1q_u8(codes, bytes);
+      vst1q_u8(codes, vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(low)), vmovn_u16(vreinterpretq_u16_s16(high))));
       for (int i = 0; i < count_; ++i) to[i] = codes[i];
     }
   }
 
  private:
-  __attribute__((noinline)) void logits(const int32x4_t (&acc)[4], int y, int x) const {
-    int32_t sums[16];
-    for (int k = 0; k < 4; ++k) vst1q_s32(sums + 4 * k, acc[k]);
-    for (int i = 0; i < count_; ++i) store(job_, y, x, channel_ + i, static_cast<uint32_t>(sums[i]));
-  }
-
-  const ConvRows& job_;
-  const int channel_, count_;
+  const float *const m_, *const b_;
+  uint8_t* const out_;
+  const ptrdiff_t row_, pixel_;
+  const int count_;
+  const bool plain_;
   Ends ends_;
   int16x8_t lo_, hi_, zero_;
   uint8x16_t top_;
-  bool plain_;
 };
+
+template <bool PLAIN, int P>
+inline __attribute__((always_inline)) void put_codes(const Finish& finish, const int32x4_t (&acc)[P][4], int y, int x,
+                                                     int left) {
+  float32x4_t m[4], b[4];
+#pragma GCC unroll 4
+  for (int g = 0; g < 4; ++g) {
+    m[g] = finish.m(g);
+    b[g] = finish.b(g);
+  }
+#pragma GCC unroll 6
+  for (int p = 0; p < P; ++p) {
+    if (p >= left) break;
+    const auto two = [&](int g) {
+      return vcombine_s16(finish.code(acc[p][g], m[g], b[g]), finish.code(acc[p][g + 1], m[g + 1], b[g + 1]));
+    };
+    finish.put<PLAIN>(two(0), two(2), y, x + p);
+  }
+}
+
+// Accumulators of P pixels and 16 outputs, as far as the row goes.
+template <int P>
+inline __attribute__((always_inline)) void put_pixels(const ConvRows& job, const Finish& finish,
+                                                      const int32x4_t (&acc)[P][4], int channel, int y, int x) {
+  const int left = job.width - x;
+  if (job.out == nullptr) {
+    for (int p = 0; p < P && p < left; ++p) put_logits(job, acc[p], channel, y, x + p);
+  } else if (finish.plain()) {
+    put_codes<true, P>(finish, acc, y, x, left);
+  } else {
+    put_codes<false, P>(finish, acc, y, x, left);
+  }
+}
 
 }  // namespace
 
