@@ -2,9 +2,9 @@
 
     scripts/arm/count.py CPU FOLDER [NAME[:W,A] ...] [--shape IN,OUT,HEIGHT,WIDTH] [--detail]
 
-CPU is qemu's (cortex-a53, cortex-a72, cortex-a76, max; cortex-a7, cortex-a15), FOLDER a cross build of unetq/native (docs/arm.md). A run of two
-repeats less a run of one is one call of the layer: expanding its weights, bringing the input into the kernel's form, requantization.
-Needs gcc, g++ of the target and qemu-user.
+CPU is qemu's (cortex-a53, cortex-a72, cortex-a76, max; cortex-a7, cortex-a9, cortex-a15), FOLDER a cross build of unetq/native
+(docs/arm.md). A run of two repeats less a run of one is one call of the layer: expanding its weights, bringing the input into the
+kernel's form, requantization. Needs gcc, g++ of the target and qemu-user.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+NARROW = {"cortex-a7", "cortex-a8", "cortex-a9", "cortex-a15"}  # 32-bit
 
 
 def build(folder: Path, prefix: str) -> tuple[Path, Path]:
@@ -28,6 +29,7 @@ def build(folder: Path, prefix: str) -> tuple[Path, Path]:
 
 
 def count(emulator: list[str], program: Path, words: list[str], repeats: int) -> Counter[tuple[str, str]]:
+    """Instructions of a whole run by (kind, name): ("total", "all"), ("op", mnemonic), ("function", symbol)."""
     done = subprocess.run([*emulator, program, *words, str(repeats)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(done.stderr)
@@ -36,6 +38,7 @@ def count(emulator: list[str], program: Path, words: list[str], repeats: int) ->
 
 
 def main() -> None:
+    """Prints a line a kernel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cpu")
     parser.add_argument("folder", type=Path)
@@ -43,8 +46,7 @@ def main() -> None:
     parser.add_argument("--shape", default="64,64,32,32")
     parser.add_argument("--detail", action="store_true", help="the most executed mnemonics and functions, too")
     given = parser.parse_args()
-    wide = given.cpu == "max" or int(re.sub(r"\D", "", given.cpu.split("-")[-1])) > 17 and "n1" not in given.cpu
-    wide = wide or given.cpu == "neoverse-n1"
+    wide = given.cpu not in NARROW
     plugin, program = build(given.folder, "aarch64-linux-gnu" if wide else "arm-linux-gnueabihf")
     detail = ",detail=1" if given.detail else ""
     emulator = ["qemu-aarch64" if wide else "qemu-arm", "-cpu", given.cpu, "-plugin", f"{plugin}{detail}"]
