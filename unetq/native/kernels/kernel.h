@@ -72,6 +72,10 @@ struct MapRows {
 using ConvFn = void (*)(const ConvRows&);
 using MapFn = void (*)(const MapRows&);
 
+// The two pixels behind a row's right halo (the next row's left halo and first pixel, or the first two behind the
+// buffer) hold codes, whichever: Winograd of 4 columns adds them to bytes and takes them away again, which is exact
+// only if they are not larger than codes are.
+//
 // Every kernel may read this many pixels beyond the end of a row, and this many bytes beyond that.
 constexpr int kOverreadPixels = 32;
 constexpr int kOverreadBytes = 128;

@@ -30,6 +30,9 @@ const Cut& cut_of(Layout layout) { return kCuts[static_cast<int>(layout) - stati
 
 constexpr uint64_t kEach = 0x0101010101010101;
 
+// How many of the 8 bytes have bit 0.
+int count(uint64_t bytes) { return static_cast<int>(((bytes & kEach) * kEach) >> 56); }
+
 // Bit 0 of each of 8 bytes, side by side.
 uint8_t gather(uint64_t bytes) { return static_cast<uint8_t>(((bytes & kEach) * 0x0102040810204080) >> 56); }
 
@@ -76,16 +79,13 @@ class Packer {
     int ones = 0, others = 0;  // set bits of both planes
     for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
       const uint64_t eight = word_of(codes);
-      uint8_t first = gather(eight), second = gather(eight >> 1);
-      if (signs_) {  // 1 is 01, -1 is 11, 0 is 00
-        second = first;
-        first = gather(eight ^ (eight >> 1));
-      }
-      ones += __builtin_popcount(first);
-      others += __builtin_popcount(second);
+      // Of signs 1 is 01, -1 is 11, 0 is 00.
+      const uint64_t first = signs_ ? eight ^ (eight >> 1) : eight, second = signs_ ? eight : eight >> 1;
+      ones += count(first);
+      others += count(second);
       uint8_t* to = at(row, tap, channel) + lane * B;
-      to[0] = first;
-      to[cut_.lanes * B] = second;
+      to[0] = gather(first);
+      to[cut_.lanes * B] = gather(second);
     });
     const int sum = signs_ ? 2 * ones - others : ones - 2 * others;  // of the weights
     return -source_.in_zero * sum + (signs_ ? amax() * ones : 0);

@@ -38,6 +38,8 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
   int i = 0;
 #ifdef UNETQ_X86
   if (source.isa >= Isa::kAvx2) i = unpack_codes_avx2(source, first, count, out);
+#elif defined(UNETQ_ARM64) || defined(UNETQ_ARM32)
+  if (source.isa >= Isa::kArmv7) i = unpack_codes_neon(source, first, count, out);
 #endif
   size_t bit = (first + i) * static_cast<size_t>(bits);
   for (; i < count; i += 8) {

@@ -20,6 +20,12 @@ enum class Layout {
   kWinograd1x2,
   kWinograd2x4,
   kWinograd2x2Pairs,
+  kWinograd2x2Fours,  // of signed V: positions one by one, 4, 8 or 16 channels side by side
+  kWinograd2x2Eights,
+  kWinograd2x2Sixteens,
+  kWinograd2x4Fours,
+  kWinograd2x4Eights,
+  kWinograd2x4Sixteens,
   kTwosPlanes16,  // lowbit.h
   kSignPlanes16,
   kSignTables32,
@@ -66,6 +72,7 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
 
 // The same for a first part of them, 16 at a time and never beyond the stream's end; returns how many.
 int unpack_codes_avx2(const WeightSource& source, size_t first, int count, int8_t* out);
+int unpack_codes_neon(const WeightSource& source, size_t first, int count, int8_t* out);
 
 size_t block_bytes(Layout layout, const Taps& taps);
 

@@ -18,10 +18,16 @@ constexpr Pair kColumns2x4[] = {{6, 12, false},  {0, 18, true}, {7, 13, false}, 
                                 {10, 16, false}, {4, 22, true}, {11, 17, false}, {5, 23, true}};
 constexpr Pair kRows1x2[] = {{1, 2, false}, {5, 6, false}, {9, 10, false}, {0, 3, true}, {4, 7, true}, {8, 11, true}};
 constexpr Winograd kTiles[] = {
-    {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2, false},
-    {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2Pairs, true},
-    {&kAxis2, &kAxis4, kColumns2x4, 12, 1, Layout::kWinograd2x4, false},
-    {&kAxis1, &kAxis2, kRows1x2, 6, 3, Layout::kWinograd1x2, false},
+    {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2, false, 0},
+    {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2Pairs, true, 0},
+    {&kAxis2, &kAxis4, kColumns2x4, 12, 1, Layout::kWinograd2x4, false, 0},
+    {&kAxis1, &kAxis2, kRows1x2, 6, 3, Layout::kWinograd1x2, false, 0},
+    {&kAxis2, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Fours, false, 4},
+    {&kAxis2, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Eights, false, 8},
+    {&kAxis2, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Sixteens, false, 16},
+    {&kAxis2, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Fours, false, 4},
+    {&kAxis2, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Eights, false, 8},
+    {&kAxis2, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Sixteens, false, 16},
 };
 
 // Of products of a row's coefficients with any two rows: the largest sum of positive and of negative parts.
@@ -45,6 +51,15 @@ constexpr int kMostOfOne = 127, kMostOfPair = 129;
 
 int l1_of(const int (&row)[3]) { return std::abs(row[0]) + std::abs(row[1]) + std::abs(row[2]); }
 
+// The largest |U| of weights of magnitude 1.
+int gain(const Winograd& winograd) {
+  int u = 0;
+  for (const auto& row : winograd.y->g) {
+    for (const auto& other : winograd.x->g) u = std::max(u, l1_of(row) * l1_of(other));
+  }
+  return u;
+}
+
 }  // namespace
 
 int Winograd::power() const {
@@ -59,13 +74,28 @@ const Winograd* winograd_of(Layout layout) {
   return nullptr;
 }
 
-int winograd_offset(const Winograd& winograd, int i, int j) { return range_of(winograd, i, j).low < 0 ? 128 : 0; }
+int winograd_offset(const Winograd& winograd, int i, int j, int abits) {
+  const Range range = range_of(winograd, i, j);
+  if (winograd.run == 0) return range.low < 0 ? 128 : 0;
+  return range.low == 0 && range.high * ((1 << abits) - 1) > 127 ? -128 : 0;
+}
+
+int winograd_most16(const Winograd& winograd, int wbits, int abits) {
+  const int most = (1 << abits) - 1;
+  int v = 1;
+  for (int i = 0; i < winograd.y->positions; ++i) {
+    for (int j = 0; j < winograd.x->positions; ++j) {
+      const Range range = range_of(winograd, i, j);
+      const int offset = winograd_offset(winograd, i, j, abits);
+      v = std::max(v, std::max(std::abs(range.low * most + offset), std::abs(range.high * most + offset)));
+    }
+  }
+  const int u = std::min(kMostOfOne, gain(winograd) * (wbits == 1 ? 1 : 1 << (wbits - 1)));
+  return 32767 / (u * v);
+}
 
 int winograd_limit(const Winograd& winograd) {
-  int u = 0;
-  for (const auto& row : winograd.y->g) {
-    for (const auto& other : winograd.x->g) u = std::max(u, l1_of(row) * l1_of(other));
-  }
+  const int u = gain(winograd);
   return winograd.saturates ? kMostOfPair / (2 * u) : kMostOfOne / u;
 }
 
@@ -74,8 +104,8 @@ Fit winograd_fit(const Winograd& winograd, int largest, int abits) {
   for (int i = 0; i < winograd.y->positions; ++i) {
     for (int j = 0; j < winograd.x->positions; ++j) {
       const Range range = range_of(winograd, i, j);
-      const int offset = winograd_offset(winograd, i, j);
-      if (range.low * most + offset < 0 || range.high * most + offset > 255) return Fit::kNever;
+      const int offset = winograd_offset(winograd, i, j, abits), least = winograd.run == 0 ? 0 : -128;
+      if (range.low * most + offset < least || range.high * most + offset > least + 255) return Fit::kNever;
     }
   }
   return largest <= winograd_limit(winograd) ? Fit::kAlways : Fit::kChecked;
@@ -115,10 +145,15 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
 }
 
 size_t winograd_block_bytes(const Winograd& winograd, int channels) {
+  if (winograd.run > 0) return 64 + static_cast<size_t>(2 * winograd.pairs) * winograd_position_bytes(channels);
   return static_cast<size_t>(winograd.pairs) * winograd_pair_bytes(channels);
 }
 
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
+  if (winograd.run > 0) {
+    pack_winograd_runs(source, winograd, first_out, count, weights);
+    return;
+  }
 #ifdef UNETQ_X86
   if (source.isa >= Isa::kAvx512Vnni) {
     pack_winograd_avx512(source, winograd, first_out, count, weights);
@@ -132,15 +167,21 @@ int winograd_chunk(int channels) { return channels <= 16 ? 16 : channels <= 32 ?
 
 int winograd_block_tiles(const Winograd& winograd, int channels) {
   constexpr int kCache = 192 * 1024;
+  if (winograd.run > 0) return 24;  // their sums take 24 to 36 KiB, and are read at once
   const int bytes = winograd.y->positions * winograd.x->positions * ((channels + 63) / 64 * 64);
   return std::max(24, std::min(96, kCache / bytes / 12 * 12));
 }
 
-// Places for up to two vectors of 16 channels: of 2 x 2 (and 1 x 2) the outputs, of 2 x 4 two rows of 6 columns.
-size_t winograd_sums_bytes(const Winograd& winograd) { return (winograd.x->outputs == 2 ? 4 : 12) * size_t{2 * 64}; }
+// Places for up to two vectors of 16 channels: of 2 x 2 (and 1 x 2) the outputs, of 2 x 4 two rows of 6 columns. With
+// runs, for one of each position.
+size_t winograd_sums_bytes(const Winograd& winograd) {
+  if (winograd.run > 0) return size_t{64} * 2 * winograd.pairs;
+  return (winograd.x->outputs == 2 ? 4 : 12) * size_t{2 * 64};
+}
 
 size_t winograd_scratch_bytes(const Winograd& winograd, int channels) {
-  const size_t tiles = winograd_block_tiles(winograd, channels), chunk = winograd_chunk(channels);
+  const size_t tiles = winograd_block_tiles(winograd, channels),
+               chunk = winograd.run > 0 ? 16 : winograd_chunk(channels);
   const size_t positions = static_cast<size_t>(winograd.y->positions) * winograd.x->positions;
   const size_t v = (channels + chunk - 1) / chunk * positions * (tiles + 1) * chunk + 1024;
   const size_t sums = tiles * winograd_sums_bytes(winograd), places = tiles * 64;

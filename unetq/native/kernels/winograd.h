@@ -51,14 +51,19 @@ struct Winograd {
   const Pair* order;
   int pairs, fold;
   Layout layout;
-  bool saturates;     // products are added two by two to 16 bits, where they must fit
+  bool saturates;  // products are added two by two to 16 bits, where they must fit
+  int run;         // 0: blocks of pairs; else V are signed bytes, blocks are of positions, with so many channels a run
   int power() const;  // the power of two within the scale
 };
 
 const Winograd* winograd_of(Layout layout);  // null: a direct layout
 
-// What is added to V of position (i, j) to make it an unsigned byte: nothing where no coefficient is negative.
-int winograd_offset(const Winograd& winograd, int i, int j);
+// What is added to V of position (i, j) to make it a byte. An unsigned one: nothing where no coefficient is negative. A
+// signed one: nothing where the codes are so small that it fits.
+int winograd_offset(const Winograd& winograd, int i, int j, int abits);
+
+// Products of a V and a U that an int16 can always add up, at least 2.
+int winograd_most16(const Winograd& winograd, int wbits, int abits);
 
 enum class Fit {
   kNever,
@@ -85,14 +90,18 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
 // Block: [pair][start of p, then of q: 16 int32 each][step][p: 16 lanes x 4 channels, q: the same].
 size_t winograd_block_bytes(const Winograd& winograd, int channels);
 static inline size_t winograd_pair_bytes(int channels) { return 128 + static_cast<size_t>((channels + 3) / 4) * 128; }
+// With runs: [16 starts, int32, of position (1, 1), the only one that has any][position][channels / run][16
+// lanes][run].
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
+static inline size_t winograd_position_bytes(int channels) { return static_cast<size_t>((channels + 15) / 16) * 256; }
+void pack_winograd_runs(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
 void pack_winograd_any(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
 void pack_winograd_avx512(const WeightSource& source, const Winograd& winograd, int first_out, int count,
                           void* weights);
 
 // Tiles whose V a kernel keeps at once, in the second-level cache, and bytes of a channel run of a pixel in it.
 int winograd_block_tiles(const Winograd& winograd, int channels);
-int winograd_chunk(int channels);
+int winograd_chunk(int channels);                                       // without runs; else 16
 size_t winograd_sums_bytes(const Winograd& winograd);                   // of a tile
 size_t winograd_scratch_bytes(const Winograd& winograd, int channels);  // of each thread
 

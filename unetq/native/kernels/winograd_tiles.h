@@ -2,7 +2,11 @@
 // namespace: each file has its own copy, compiled with its own flags.
 #pragma once
 
+#ifdef UNETQ_X86
 #include <immintrin.h>
+#else
+#include <arm_neon.h>
+#endif
 
 #include "winograd.h"
 
@@ -27,6 +31,7 @@ struct Block {
 
 template <int C>
 struct Bytes;
+#ifdef UNETQ_X86
 #ifdef __AVX512BW__
 template <>
 struct Bytes<64> {
@@ -56,6 +61,26 @@ struct Bytes<16> {
   static Type sub(Type a, Type b) { return _mm_sub_epi8(a, b); }
   static Type flip(Type a) { return _mm_xor_si128(a, _mm_set1_epi8(-128)); }
 };
+constexpr bool kSigned = false;
+#else
+template <>
+struct Bytes<16> {
+  using Type = uint8x16_t;
+  static Type load(const uint8_t* from) { return vld1q_u8(from); }
+  static void store(uint8_t* to, Type v) { vst1q_u8(to, v); }
+  static Type add(Type a, Type b) { return vaddq_u8(a, b); }
+  static Type sub(Type a, Type b) { return vsubq_u8(a, b); }
+  static Type flip(Type a) { return veorq_u8(a, vdupq_n_u8(128)); }
+};
+constexpr bool kSigned = true;
+#endif
+
+// The 128 that makes an unsigned byte of a difference; signed bytes take it as it is.
+template <int C>
+inline typename Bytes<C>::Type centred(typename Bytes<C>::Type a) {
+  if constexpr (kSigned) return a;
+  return Bytes<C>::flip(a);
+}
 
 // Down a column of 4 (or 3) rows of pixels.
 template <int C, int High>
@@ -75,11 +100,12 @@ inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::
   }
 }
 
-// `count` tiles side by side. Differences are taken modulo 256 and get their 128 by flipping the upper bit: of e and o,
-// the even and the odd column, each position takes part of one that is flipped and one that is not.
+// `count` tiles side by side; `flips`: signed bytes of position (1, 1) get -128. Differences are taken modulo 256 and
+// get their 128 by flipping the upper bit: of e and o, the even and the odd column, each position takes part of one
+// that is flipped and one that is not.
 template <int C, int High>
 __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
-                                          ptrdiff_t position) {
+                                          ptrdiff_t position, [[maybe_unused]] bool flips) {
   using B = Bytes<C>;
   constexpr int kRows = High + 2;
   typename B::Type e[kRows], o[kRows];
@@ -92,11 +118,12 @@ __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t 
     column<C, High>(rows, at + pixel, o1);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
-      const auto flipped = B::flip(o[i]);
+      const auto flipped = centred<C>(o[i]);
       const bool sum = High == 1 || i == 1;  // no coefficient of position (i, 1) is negative
       uint8_t* to = v + 4 * i * position;
-      B::store(to, B::sub(B::flip(e[i]), e1[i]));
-      B::store(to + position, B::add(sum ? o[i] : flipped, e1[i]));
+      B::store(to, B::sub(centred<C>(e[i]), e1[i]));
+      const auto second = B::add(sum ? o[i] : flipped, e1[i]);
+      B::store(to + position, kSigned && sum && flips ? B::flip(second) : second);
       B::store(to + 2 * position, B::sub(e1[i], flipped));
       B::store(to + 3 * position, B::sub(flipped, o1[i]));
       e[i] = e1[i];
@@ -121,14 +148,14 @@ __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t 
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const auto twice = [](auto x) { return B::add(x, x); };
-      const auto f = B::flip(B::sub(c[4][i], c[2][i])), g = twice(B::sub(c[3][i], c[1][i]));
+      const auto f = centred<C>(B::sub(c[4][i], c[2][i])), g = twice(B::sub(c[3][i], c[1][i]));
       uint8_t* to = v + 6 * i * position;
       B::store(to, B::add(twice(twice(B::sub(c[0][i], c[2][i]))), f));
-      B::store(to + position, B::flip(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
-      B::store(to + 2 * position, B::flip(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
+      B::store(to + position, centred<C>(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
+      B::store(to + 2 * position, centred<C>(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
       B::store(to + 3 * position, B::add(f, g));
       B::store(to + 4 * position, B::sub(f, g));
-      B::store(to + 5 * position, B::flip(B::sub(B::sub(c[5][i], c[3][i]), twice(g))));
+      B::store(to + 5 * position, centred<C>(B::sub(B::sub(c[5][i], c[3][i]), twice(g))));
       c[0][i] = c[4][i];
       c[1][i] = c[5][i];
     }
@@ -137,7 +164,7 @@ __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t 
 
 // V of the block's tiles, a run of neighbours at a time.
 template <int C, int High, int Wide>
-void transform_block(const Block& block, uint8_t* v) {
+void transform_block(const Block& block, uint8_t* v, bool flips) {
   const ConvRows& job = block.job;
   for (int first = 0; first < block.tiles;) {
     const Place place = block.places[first];
@@ -152,7 +179,7 @@ void transform_block(const Block& block, uint8_t* v) {
     uint8_t* to = v + first * C;
     for (int left = job.steps; left > 0; left -= C / 4, to += block.chunk) {
       if constexpr (Wide == 2) {
-        transform2<C, High>(rows, job.in_pixel, count, to, block.position);
+        transform2<C, High>(rows, job.in_pixel, count, to, block.position, flips);
       } else {
         transform4<C, High>(rows, job.in_pixel, count, to, block.position);
       }
@@ -178,6 +205,7 @@ void convolve(Layout layout, const ConvRows& job, const Outputs& outputs) {
   auto* places = reinterpret_cast<Place*>(rest + static_cast<size_t>(most) * winograd_sums_bytes(winograd));
   block.places = places;
   block.weights = winograd_block_bytes(winograd, channels);
+  const bool flips = winograd_offset(winograd, 1, 1, job.abits) == -128;
   block.plain = job.out != nullptr && job.lo == 0.0f && job.zero == 0;
   for (int first = 0; first < tiles; first += size) {
     block.tiles = tiles - first < size ? tiles - first : size;
@@ -187,7 +215,7 @@ void convolve(Layout layout, const ConvRows& job, const Outputs& outputs) {
       place.x += Wide;
       if (place.x >= job.width) place = {place.y + High, 0};
     }
-    transform_block<C, High, Wide>(block, job.scratch);
+    transform_block<C, High, Wide>(block, job.scratch, flips);
     outputs(block);
   }
 }

@@ -22,6 +22,12 @@ static inline void load_taps(const WeightSource& source, int out, int channel, i
 template <typename T>
 static inline void weigh(const int (&g)[3], const T* a, const T* b, const T* c, int16_t* to) {
   const int16_t g0 = static_cast<int16_t>(g[0]), g1 = static_cast<int16_t>(g[1]), g2 = static_cast<int16_t>(g[2]);
+  if (g1 == 0) {  // the first and the last row have one coefficient
+    const T* one = g2 == 0 ? a : c;
+    const int16_t by = static_cast<int16_t>(g0 + g2);
+    for (int k = 0; k < kRun; ++k) to[k] = static_cast<int16_t>(by * one[k]);
+    return;
+  }
   for (int k = 0; k < kRun; ++k) to[k] = static_cast<int16_t>(g0 * a[k] + g1 * b[k] + g2 * c[k]);
 }
 
@@ -44,7 +50,8 @@ static inline void find_rest(const WeightSource& source, const Winograd& winogra
       down += winograd.y->b[position / wide][k];
       along += winograd.x->b[position % wide][k];
     }
-    rest[half] = winograd_offset(winograd, position / wide, position % wide) + source.in_zero * down * along;
+    rest[half] =
+        winograd_offset(winograd, position / wide, position % wide, source.abits) + source.in_zero * down * along;
   }
 }
 

@@ -153,17 +153,18 @@ void Session::roll(const Roll& roll, size_t step) {
   std::memset(first + (buffer.height - low) * buffer.row, buffer.zero, static_cast<size_t>(buffer.halo) * buffer.row);
 }
 
+// Each row's first pixel too, which the row above may read on into before it is made (kernel.h).
 void Session::fill_halo(const Buffer& buffer) {
   uint8_t* base = arena_ + buffer.offset;
   const size_t band = static_cast<size_t>(buffer.halo) * buffer.row,
-               side = static_cast<size_t>(buffer.halo) * buffer.pixel;
+               side = static_cast<size_t>(buffer.halo) * buffer.pixel, first = side + buffer.pixel;
   std::memset(base, buffer.zero, band);
   uint8_t* row = base + band;
   for (int y = 0; y < buffer.rows; ++y, row += buffer.row) {
-    std::memset(row, buffer.zero, side);
+    std::memset(row, buffer.zero, first);
     std::memset(row + buffer.row - side, buffer.zero, side);
   }
-  std::memset(row, buffer.zero, band);
+  std::memset(row, buffer.zero, band + first);
 }
 
 void Session::convolve(const Part& part, float* logits) {

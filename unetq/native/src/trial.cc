@@ -13,7 +13,7 @@ namespace unetq {
 
 namespace {
 
-constexpr uint8_t kInputGarbage = 0xEE, kOutputGarbage = 0x5A;
+constexpr uint8_t kInputGarbage = 0x80, kOutputGarbage = 0x5A;
 
 // A channels-last image inside garbage, with the halo and the bytes behind that kernels rely on.
 class Canvas {
@@ -50,6 +50,7 @@ class Canvas {
           *at(c, y, x) = static_cast<uint8_t>((inside ? *codes++ : 0) + zero);
         }
       }
+      for (int i = 0; i <= halo_; ++i) *at(c, height_ + halo_, i - halo_) = static_cast<uint8_t>(zero);
     }
   }
 

@@ -1,0 +1,109 @@
+// Winograd for NEON without dot products: 16 channels of a tile meet 16 of one output, smull and smlal to 8 sums of 16
+// bits, as long as |V| <= 128 and |U| <= 127 leave room (winograd_most16: 2 products at least, 3 for W4A6, 14 for
+// W2A6), then sadalp to 4 of 32. The sums of an output are added across lanes once, at the end of a position.
+#include "winograd_neon.h"
+
+namespace unetq {
+
+namespace {
+
+#ifdef UNETQ_ARM64
+constexpr int kTiles = 4;  // x 4 outputs: 16 of 32 registers are sums
+#else
+constexpr int kTiles = 2;  // of 16
+#endif
+
+inline void load_tiles(const uint8_t* v, int8x16_t (&a)[kTiles]) {
+#pragma GCC unroll 4
+  for (int t = 0; t < kTiles; ++t) a[t] = vreinterpretq_s8_u8(vld1q_u8(v + 16 * t));
+}
+
+// 16 channels' products, the first ones or more of them.
+template <bool FIRST>
+inline __attribute__((always_inline)) void add_chunk(const uint8_t* v, const int8_t* w, int16x8_t (&acc)[kTiles][4]) {
+  int8x16_t a[kTiles];
+  load_tiles(v, a);
+#pragma GCC unroll 4
+  for (int o = 0; o < 4; ++o) {
+    const int8x16_t weights = vld1q_s8(w + 16 * o);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t) {
+      const int16x8_t low = FIRST ? product_low(a[t], weights) : add_low(acc[t][o], a[t], weights);
+      acc[t][o] = add_high(low, a[t], weights);
+    }
+  }
+}
+
+// 4 outputs of all tiles, every 2 products to 32 bits.
+__attribute__((noinline)) void add_pairs(const Position& at, const int8_t* first, int32_t* to) {
+  const uint8_t* tiles = at.v;
+  const int8_t* const end = first + static_cast<ptrdiff_t>(256) * at.chunks;
+  const ptrdiff_t chunk = at.chunk, next = at.next;
+  for (int left = at.tiles; left > 0; left -= kTiles, tiles += 16 * kTiles) {
+    int32x4_t acc[kTiles][4];
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t) {
+#pragma GCC unroll 4
+      for (int o = 0; o < 4; ++o) acc[t][o] = vdupq_n_s32(0);
+    }
+    const uint8_t* v = tiles;
+    for (const int8_t* w = first; w != end; w += 256, v += chunk) {
+      int8x16_t a[kTiles];
+      load_tiles(v, a);
+#pragma GCC unroll 4
+      for (int o = 0; o < 4; ++o) {
+        const int8x16_t weights = vld1q_s8(w + 16 * o);
+#pragma GCC unroll 4
+        for (int t = 0; t < kTiles; ++t) {
+          acc[t][o] = vpadalq_s16(acc[t][o], add_high(product_low(a[t], weights), a[t], weights));
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t, to += next) vst1q_s32(to, sums_of(acc[t][0], acc[t][1], acc[t][2], acc[t][3]));
+  }
+}
+
+// The same, all of `chunks` in 16 bits; `more`: added to what there is.
+__attribute__((noinline)) void add_many(const Position& at, const uint8_t* tiles, const int8_t* first, int chunks,
+                                        bool more, int32_t* to) {
+  const int8_t* const end = first + static_cast<ptrdiff_t>(256) * chunks;
+  const ptrdiff_t chunk = at.chunk, next = at.next;
+  for (int left = at.tiles; left > 0; left -= kTiles, tiles += 16 * kTiles) {
+    int16x8_t acc[kTiles][4];
+    add_chunk<true>(tiles, first, acc);
+    const uint8_t* v = tiles + chunk;
+    for (const int8_t* w = first + 256; w != end; w += 256, v += chunk) add_chunk<false>(v, w, acc);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t, to += next) {
+      const int32x4_t sum =
+          sums_of(vpaddlq_s16(acc[t][0]), vpaddlq_s16(acc[t][1]), vpaddlq_s16(acc[t][2]), vpaddlq_s16(acc[t][3]));
+      vst1q_s32(to, more ? vaddq_s32(sum, vld1q_s32(to)) : sum);
+    }
+  }
+}
+
+struct Products {
+  static void multiply(const Position& at) {
+    const int most = at.most16 / 2;
+    for (int g = 0; g < 4; ++g) {
+      const int8_t* w = at.w + 64 * g;
+      if (most < 3) {  // emptying 16 bits costs as much as a chunk
+        add_pairs(at, w, at.sums + 4 * g);
+        continue;
+      }
+      for (int begin = 0; begin < at.chunks; begin += most) {
+        const int chunks = at.chunks - begin < most ? at.chunks - begin : most;
+        add_many(at, at.v + begin * at.chunk, w + static_cast<ptrdiff_t>(256) * begin, chunks, begin > 0,
+                 at.sums + 4 * g);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void winograd2x2_neon(const ConvRows& job) { winograd_rows<Products, 2>(Layout::kWinograd2x2Sixteens, job); }
+void winograd2x4_neon(const ConvRows& job) { winograd_rows<Products, 4>(Layout::kWinograd2x4Sixteens, job); }
+
+}  // namespace unetq

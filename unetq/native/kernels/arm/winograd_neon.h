@@ -1,0 +1,150 @@
+// Winograd convolutions in NEON: what is done around the multiplications, which M brings. In an unnamed namespace: each
+// file has its own copy, compiled with its own flags.
+//
+// V are signed bytes, 16 channels of a tile side by side, tiles one behind the other. M::multiply makes the sums of one
+// position in 32 bits, [tile][position][16 outputs]; when there are all positions of a block of tiles, the output's
+// transform reads them once.
+#pragma once
+
+#include "../winograd_tiles.h"
+#include "neon.h"
+
+namespace unetq {
+
+namespace {
+
+// What M::multiply gets.
+struct Position {
+  const uint8_t* v;  // [tile][16]
+  ptrdiff_t chunk;   // bytes to the next 16 channels
+  int chunks, tiles;
+  const int8_t* w;  // 256 bytes a chunk
+  int32_t* sums;    // of the first tile
+  ptrdiff_t next;   // elements from one tile's sums to the next one's
+  int most16;       // products that fit into 16 bits together
+};
+
+// A^T of a row or a column of sums; factors of rows are in the weights (winograd.h).
+inline void combine2(const int32x4_t* x, int32x4_t* out) {
+  out[0] = vaddq_s32(vaddq_s32(x[0], x[1]), x[2]);
+  out[1] = vsubq_s32(vsubq_s32(x[1], x[2]), x[3]);
+}
+
+// A third of what comes out, which the scale of 24 has: times the inverse of 3 modulo 2^32.
+inline void combine4(const int32x4_t* x, int32x4_t* out) {
+  const int32x4_t s = vaddq_s32(x[1], x[2]), d = vsubq_s32(x[1], x[2]);
+  const int32x4_t s4 = vaddq_s32(x[3], x[4]), d4 = vsubq_s32(x[3], x[4]);
+  const int32x4_t s2 = vaddq_s32(s, s), d2 = vaddq_s32(d, d), dd = vaddq_s32(d4, d4);
+  const int32x4_t third = vdupq_n_s32(static_cast<int32_t>(0xAAAAAAABu));
+  out[0] = vmulq_s32(vaddq_s32(vaddq_s32(x[0], s2), s4), third);
+  out[1] = vmulq_s32(vaddq_s32(d2, dd), third);
+  out[2] = vmulq_s32(vaddq_s32(s2, vshlq_n_s32(s4, 2)), third);
+  out[3] = vmulq_s32(vaddq_s32(d2, vshlq_n_s32(vaddq_s32(dd, x[5]), 2)), third);
+}
+
+// 4 outputs of the tile's 2 x Wide pixels.
+template <int Wide>
+inline void combine(const int32_t* sums, int32x4_t start, int32x4_t (&out)[2][Wide]) {
+  constexpr int kColumns = Wide + 2;
+  int32x4_t upper[kColumns], lower[kColumns];
+#pragma GCC unroll 6
+  for (int j = 0; j < kColumns; ++j) {
+    int32x4_t x[4], y[2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) x[i] = vld1q_s32(sums + (i * kColumns + j) * 16);
+    if (j == 1) x[1] = vaddq_s32(x[1], start);
+    combine2(x, y);
+    upper[j] = y[0];
+    lower[j] = y[1];
+  }
+  if constexpr (Wide == 2) {
+    combine2(upper, out[0]);
+    combine2(lower, out[1]);
+  } else {
+    combine4(upper, out[0]);
+    combine4(lower, out[1]);
+  }
+}
+
+template <int Wide, bool PLAIN>
+__attribute__((noinline)) void finish_codes(const Block& block, const Finish& from, const int32_t* start) {
+  const Finish finish = from;
+  const int width = block.job.width, y1 = block.job.y1;
+  const auto* sums = reinterpret_cast<const int32_t*>(block.sums);
+  const Place* const end = block.places + block.tiles;
+  for (const Place* at = block.places; at != end; ++at, sums += (Wide + 2) * 64) {
+    int16x4_t codes[2][Wide][4];
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      int32x4_t four[2][Wide];
+      combine<Wide>(sums + 4 * g, vld1q_s32(start + 4 * g), four);
+      const float32x4_t m = finish.m(g), b = finish.b(g);
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < Wide; ++j) codes[i][j][g] = finish.code(four[i][j], m, b);
+      }
+    }
+    const int y = at->y, x = at->x;
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      if (y + i >= y1) break;
+#pragma GCC unroll 4
+      for (int j = 0; j < Wide; ++j) {
+        if (x + j >= width) break;
+        const int16x4_t(&of)[4] = codes[i][j];
+        finish.put<PLAIN>(vcombine_s16(of[0], of[1]), vcombine_s16(of[2], of[3]), y + i, x + j);
+      }
+    }
+  }
+}
+
+template <int Wide>
+void finish_logits(const Block& block, const int32_t* start, int channel) {
+  const auto* sums = reinterpret_cast<const int32_t*>(block.sums);
+  for (int t = 0; t < block.tiles; ++t, sums += (Wide + 2) * 64) {
+    const Place place = block.places[t];
+    int32x4_t out[2][Wide][4];
+    for (int g = 0; g < 4; ++g) {
+      int32x4_t four[2][Wide];
+      combine<Wide>(sums + 4 * g, vld1q_s32(start + 4 * g), four);
+      for (int i = 0; i < 2 * Wide; ++i) out[i / Wide][i % Wide][g] = four[i / Wide][i % Wide];
+    }
+    for (int i = 0; i < 2 && place.y + i < block.job.y1; ++i) {
+      for (int j = 0; j < Wide && place.x + j < block.job.width; ++j) {
+        put_logits(block.job, out[i][j], channel, place.y + i, place.x + j);
+      }
+    }
+  }
+}
+
+template <typename M, int Wide>
+void winograd_rows(Layout layout, const ConvRows& job) {
+  const Winograd& winograd = *winograd_of(layout);
+  constexpr int kPositions = 4 * (Wide + 2);
+  const int channels = 4 * job.steps;
+  const int most16 = winograd_most16(winograd, job.bits - job.abits, job.abits);
+  convolve<16, 2, Wide>(layout, job, [&](const Block& block) {
+    for (int channel = 0; channel < job.channels; channel += 16) {
+      const auto* w = static_cast<const uint8_t*>(job.weights) + channel / 16 * block.weights;
+      const auto* start = reinterpret_cast<const int32_t*>(w);
+      w += 64;
+      for (int position = 0; position < kPositions; ++position, w += winograd_position_bytes(channels)) {
+        M::multiply({block.v + position * block.position, block.chunk, (channels + 15) / 16, block.tiles,
+                     reinterpret_cast<const int8_t*>(w), reinterpret_cast<int32_t*>(block.sums) + position * 16,
+                     kPositions * 16, most16});
+      }
+      if (job.out == nullptr) {
+        finish_logits<Wide>(block, start, channel);
+        continue;
+      }
+      const Finish finish(job, channel);
+      const auto codes = finish.plain() ? finish_codes<Wide, true> : finish_codes<Wide, false>;
+      codes(block, finish, start);
+    }
+  });
+}
+
+}  // namespace
+
+}  // namespace unetq
