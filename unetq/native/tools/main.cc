@@ -7,13 +7,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "../src/cpu.h"
 #include "files.h"
+#include "memory.h"
 #include "segment.h"
 
 namespace {
@@ -21,19 +21,21 @@ namespace {
 using namespace unetq;  // NOLINT(google-build-using-namespace): this file is the program
 
 constexpr const char* kUsage =
-    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--json]\n"
+    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--max-memory SIZE] [--json]\n"
     "\n"
     "Segments a study: IN and OUT are .nii, .nii.gz, .npy or .pgm, both of one kind; OUT gets the geometry of IN.\n"
     "\n"
-    "  --threads N     threads; 0 (the default) = the physical cores\n"
-    "  --tile PIXELS   side of a tile, in place of the model's own\n"
-    "  --spacing MM    mm of a pixel in a slice, in place of what the file says\n"
-    "  --json          the result as JSON on standard output; progress and errors are on standard error\n";
+    "  --threads N        threads; 0 (the default) = the physical cores\n"
+    "  --tile PIXELS      side of a tile, in place of the model's own\n"
+    "  --spacing MM       mm of a pixel in a slice, in place of what the file says\n"
+    "  --max-memory SIZE  what the process may take, like 256M or 1G; the mask stays the same, or it refuses\n"
+    "  --json             the result as JSON on standard output; progress and errors are on standard error\n";
 
 struct Options {
   std::string model, in, out;
   long threads = 0, tile = 0;
   double spacing = 0;
+  uint64_t max_memory = 0;  // 0: no limit
   bool json = false, help = false;
 };
 
@@ -51,6 +53,16 @@ double millimetres(const char* text) {
     throw Refusal("--spacing needs a number of mm above 0.");
   }
   return value;
+}
+
+// "256M" in bytes.
+uint64_t bytes_of(const char* text) {
+  char* end = nullptr;
+  const double value = text == nullptr ? 0 : std::strtod(text, &end);
+  const std::string unit = value > 0 && value < 1e9 ? lower(end) : "";
+  const int shift = unit == "k" ? 10 : unit == "m" ? 20 : unit == "g" ? 30 : 0;
+  if (shift == 0) throw Refusal("--max-memory needs a size like 256M or 1G.");
+  return static_cast<uint64_t>(value * static_cast<double>(uint64_t{1} << shift));
 }
 
 Options parse(int argc, char** argv) {
@@ -71,6 +83,9 @@ Options parse(int argc, char** argv) {
       ++i;
     } else if (word == "--spacing") {
       options.spacing = millimetres(next);
+      ++i;
+    } else if (word == "--max-memory") {
+      options.max_memory = bytes_of(next);
       ++i;
     } else if (word.size() > 1 && word[0] == '-') {
       throw Refusal("Unknown option " + word + "; unetq-run --help lists them.");
@@ -100,22 +115,6 @@ void check_output(const std::string& in, const std::string& out) {
   if (fs::equivalent(in, out, error)) {
     throw Refusal("The output " + out + " is the input itself: name another file, or the study would be lost.");
   }
-}
-
-// A value in KiB of a file of /proc, in bytes; 0 where there is none.
-uint64_t proc_bytes(const char* file, const std::string& name) {
-  std::ifstream lines(file);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.compare(0, name.size(), name) == 0) return std::strtoull(line.c_str() + name.size(), nullptr, 10) << 10;
-  }
-  return 0;
-}
-
-void check_memory(uint64_t needed) {
-  const uint64_t free = proc_bytes("/proc/meminfo", "MemAvailable:");
-  if (free == 0 || needed <= free) return;
-  throw Refusal("The study needs " + std::to_string(needed >> 20) + " MiB of memory, but " +
-                std::to_string(free >> 20) + " MiB are free: use a smaller --tile.");
 }
 
 void show_progress(int64_t done, int64_t total) {
@@ -213,12 +212,12 @@ void run(const Options& options) {
   job.prep = preparation(options, session->model());
   job.on_tile = show_progress;
   job.on_layer = [&](size_t op, double seconds) { report.layers[op] += seconds; };
-  Study study = read_study(options.in);
+  Study study = read_study(options.in, room_for_study(options.max_memory));
   if (options.spacing > 0) {
     study.spacing[0] = study.spacing[1] = options.spacing;
     study.knows_spacing = true;
   }
-  check_memory(needed_bytes(study, job));
+  fit_memory(study, job, options.max_memory);
   const std::unique_ptr<uint8_t[]> mask = segment(study, job);
   write_mask(mask.get(), study, options.out);
   report.voxels.resize(static_cast<size_t>(std::max(2, session->out_channels())));
