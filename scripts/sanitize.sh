@@ -11,7 +11,7 @@ cmake=$root/.venv/bin/cmake
 work=$root/build/sanitize
 rm -rf "$work/cases"
 "$python" "$root/scripts/make_sanitizer_cases.py" "$work/cases"
-sh "$root/scripts/build_standalone.sh" "$root/build/run" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+sh "$root/scripts/build_standalone.sh" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
 
 build() {
   "$cmake" -S "$root/unetq/native" -B "$work/$1" -DUNETQ_PYTHON=OFF -DUNETQ_RUN=ON -DUNETQ_SANITIZE="$2" \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import re
 import struct
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from tests.image.made import OBLIQUE, nifti, save
 from tests.models import random_graph
+from unetq import _native
 from unetq.deploy.container import write_model
 from unetq.image.read import read
 from unetq.runtime.footprint import footprint
@@ -302,6 +304,19 @@ def test_four_dimensions_and_geometry(command: Path, models: dict[str, Path], tm
     flat[:, 1] = 0
     nifti(tmp_path / "a.nii", np.ones((3, 4, 5), np.int16), srow_x=flat[0], srow_y=flat[1], srow_z=flat[2])
     assert "geometry" in refuse(command, models["plain"], tmp_path / "a.nii", out)
+
+
+def test_self_test(command: Path) -> None:
+    """Every row of the table, the ones of this CPU with a verdict, and which program on which machine said so."""
+    done = run(command, "--self-test", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["passed"]) == (0, True)
+    assert told["program_sha256"] == hashlib.sha256(command.read_bytes()).hexdigest()
+    assert told["instruction_sets"].split() == list(_native.isas())
+    assert [row["name"] for row in told["kernels"]] == [row["name"] for row in _native.kernels()]
+    for row in told["kernels"]:
+        here = row["isa"] in _native.isas()
+        assert (row["verdict"], row["cases"] > 0) == (("equal", True) if here else ("not on this CPU", False))
 
 
 def test_size(command: Path) -> None:

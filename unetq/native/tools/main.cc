@@ -12,9 +12,11 @@
 #include <vector>
 
 #include "../src/cpu.h"
+#include "check.h"
 #include "files.h"
 #include "memory.h"
 #include "segment.h"
+#include "text.h"
 
 namespace {
 
@@ -22,6 +24,7 @@ using namespace unetq;  // NOLINT(google-build-using-namespace): this file is th
 
 constexpr const char* kUsage =
     "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--max-memory SIZE] [--json]\n"
+    "unetq-run --self-test [--json]\n"
     "\n"
     "Segments a study: IN and OUT are .nii, .nii.gz, .npy or .pgm, both of one kind; OUT gets the geometry of IN.\n"
     "\n"
@@ -29,6 +32,7 @@ constexpr const char* kUsage =
     "  --tile PIXELS      side of a tile, in place of the model's own\n"
     "  --spacing MM       mm of a pixel in a slice, in place of what the file says\n"
     "  --max-memory SIZE  what the process may take, like 256M or 1G; the mask stays the same, or it refuses\n"
+    "  --self-test        checks every kernel on this CPU against the reference; exit code 1 where one differs\n"
     "  --json             the result as JSON on standard output; progress and errors are on standard error\n";
 
 struct Options {
@@ -36,7 +40,7 @@ struct Options {
   long threads = 0, tile = 0;
   double spacing = 0;
   uint64_t max_memory = 0;  // 0: no limit
-  bool json = false, help = false;
+  bool json = false, help = false, self_test = false;
 };
 
 long whole_number(const std::string& name, const char* text) {
@@ -75,6 +79,8 @@ Options parse(int argc, char** argv) {
       options.json = true;
     } else if (word == "--help") {
       options.help = true;
+    } else if (word == "--self-test") {
+      options.self_test = true;
     } else if (word == "--threads") {
       options.threads = whole_number(word, next);
       ++i;
@@ -94,6 +100,7 @@ Options parse(int argc, char** argv) {
     }
   }
   if (options.help) return options;
+  if (options.self_test && names.empty()) return options;
   if (names.size() != 3) throw Refusal("Give a model, an input and an output: unetq-run MODEL IN OUT.");
   options.model = names[0];
   options.in = names[1];
@@ -124,21 +131,6 @@ void show_progress(int64_t done, int64_t total) {
   } else if (done == total || done * 10 / total != (done - 1) * 10 / total) {
     std::fprintf(stderr, "tile %lld of %lld\n", static_cast<long long>(done), static_cast<long long>(total));
   }
-}
-
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      char code[8];
-      std::snprintf(code, sizeof(code), "\\u%04x", c);
-      out += code;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
 }
 
 struct Report {
@@ -238,6 +230,8 @@ int main(int argc, char** argv) {
     const Options options = parse(argc, argv);
     if (options.help) {
       std::fputs(kUsage, stdout);
+    } else if (options.self_test) {
+      if (!check_kernels(options.json)) return 1;
     } else {
       run(options);
     }
