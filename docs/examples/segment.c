@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
   const int height = atoi(argv[2]), width = atoi(argv[3]);
   unetq_model* model = NULL;
   if (unetq_open(argv[1], 0, 1, &model) != UNETQ_OK) return fail(unetq_last_error());
-  unetq_limit_memory(model, 64 << 20);
+  unetq_limit_memory(model, 256 << 20);
   unetq_info_t info;
   uint64_t bytes = 0;
   if (unetq_info(model, &info) != UNETQ_OK || unetq_memory(model, height, width, &bytes) != UNETQ_OK)
