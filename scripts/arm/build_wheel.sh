@@ -1,9 +1,10 @@
 #!/bin/bash
 # Builds the wheel for 64-bit ARM into dist/ on an x86-64 Debian, and tries it: scripts/arm/build_wheel.sh
-# The compiler is zig's clang (PyPI: ziglang) with the symbols of glibc 2.28, so that the wheel runs on Debian 10, Ubuntu
-# 18.10, RHEL 8 and later; its tag is what auditwheel finds. Python's headers are Debian's for arm64 (scripts/arm/sysroot.sh),
-# of the version of the project's own Python (Debian 12: 3.11). Then an emulated Python installs and runs the wheel: its mask
-# must be that of this machine, byte for byte. Needs qemu-user and the project's Python environment.
+# The compiler is Debian's; the tag is what auditwheel finds in the module (with Debian 12's: manylinux_2_34, so for Debian 12,
+# Raspberry Pi OS 12, Ubuntu 22.04 and later; its C++ library inside the module would make it 2_36). Python's headers are Debian's for arm64
+# (scripts/arm/sysroot.sh), of the version of the project's own Python (Debian 12: 3.11). Then an emulated Python installs and
+# runs the wheel: its mask must be that of this machine, byte for byte. Needs g++-aarch64-linux-gnu, qemu-user and the project's
+# Python environment.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
@@ -12,19 +13,14 @@ abi=cp${version/./}
 work=$root/build/arm/wheel
 sysroot=$root/build/sysroot/python-aarch64
 suffix=.cpython-${version/./}-aarch64-linux-gnu.so
-glibc=2.28
 
 bash "$root/scripts/arm/sysroot.sh" arm64 "$sysroot" --needs "python$version-minimal" "libpython$version-stdlib" \
   "libpython$version-dev" libstdc++6
 tools=$work/tools
 [ -x "$tools/bin/auditwheel" ] || {
   "$python" -m venv "$tools"
-  "$tools/bin/pip" install --quiet --disable-pip-version-check ziglang auditwheel wheel
+  "$tools/bin/pip" install --quiet --disable-pip-version-check auditwheel wheel
 }
-printf '#!/bin/sh\nexec "%s" -m ziglang c++ -target aarch64-linux-gnu.%s "$@"\n' "$tools/bin/python" "$glibc" >"$tools/c++"
-printf '#!/bin/sh\nexec "%s" -m ziglang ar "$@"\n' "$tools/bin/python" >"$tools/ar"
-printf '#!/bin/sh\nexec "%s" -m ziglang ranlib "$@"\n' "$tools/bin/python" >"$tools/ranlib"
-chmod +x "$tools"/{c++,ar,ranlib}
 headers=$work/include/python$version
 mkdir -p "$headers"
 cp -r "$sysroot/usr/include/python$version/." "$headers"
@@ -34,10 +30,10 @@ rm -f "$work"/*.whl
 _PYTHON_HOST_PLATFORM=linux-aarch64 SETUPTOOLS_EXT_SUFFIX=$suffix "$python" -m pip wheel --quiet --no-deps \
   --no-build-isolation --disable-pip-version-check --wheel-dir "$work" "$root" \
   -C build-dir="$work/build" -C cmake.define.CMAKE_SYSTEM_NAME=Linux -C cmake.define.CMAKE_SYSTEM_PROCESSOR=aarch64 \
-  -C cmake.define.CMAKE_CXX_COMPILER="$tools/c++" -C cmake.define.CMAKE_AR="$tools/ar" \
-  -C cmake.define.CMAKE_RANLIB="$tools/ranlib" -C cmake.define.CMAKE_CXX_FLAGS="-isystem $work/include" \
-  -C cmake.define.PYTHON_INCLUDE_DIR="$headers" -C cmake.define.Python_INCLUDE_DIR="$headers" \
-  -C cmake.define.PYTHON_MODULE_EXTENSION="$suffix" -C cmake.define.PYTHON_IS_DEBUG=0
+  -C cmake.define.CMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+  -C cmake.define.CMAKE_CXX_FLAGS="-isystem $work/include" \
+  -C cmake.define.PYBIND11_FINDPYTHON=ON -C cmake.define.Python_INCLUDE_DIR="$headers" \
+  -C cmake.define.PYTHON_MODULE_EXTENSION="$suffix"
 built=$(echo "$work"/unetq-*-linux_aarch64.whl)
 "$tools/bin/auditwheel" show "$built" >"$work/audit.txt"
 tag=$(grep -oE '"manylinux_[0-9_]+_aarch64"' "$work/audit.txt" | head -n 1 | tr -d '"')
