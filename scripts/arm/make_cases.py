@@ -1,4 +1,4 @@
-"""Networks with an image and the logits that the numpy reference makes of it: `python scripts/arm/make_cases.py FOLDER [MODEL...]`.
+"""Networks, an image each, and the logits that the numpy reference makes: `python scripts/arm/make_cases.py FOLDER [MODEL...]`.
 
 The folder gets, for each, NAME.gguf, NAME.image and NAME.logits (float32, channels first), and `logits.txt` with
 "NAME CHANNELS HEIGHT WIDTH" a line. MODEL: further model files, such as trained ones.
