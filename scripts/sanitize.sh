@@ -15,7 +15,7 @@ sh "$root/scripts/build_standalone.sh" >"$work/build.log" 2>&1 || { cat "$work/b
 
 build() {
   "$cmake" -S "$root/unetq/native" -B "$work/$1" -DUNETQ_PYTHON=OFF -DUNETQ_RUN=ON -DUNETQ_SANITIZE="$2" \
-    -DCMAKE_CXX_FLAGS_RELEASE=-O1 >"$work/build.log" 2>&1 &&
+    >"$work/build.log" 2>&1 &&
     "$cmake" --build "$work/$1" --parallel 2 --target unetq-run >>"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
 }
 build address address,undefined

@@ -45,8 +45,7 @@ build() {
   quietly sh "$root/scripts/build_standalone.sh"
   quietly sh "$root/scripts/build_standalone.sh" aarch64
   quietly sh "$root/scripts/build_standalone.sh" armv7
-  quietly "$cmake" -S "$root/unetq/native" --preset aarch64 -B "$work/sanitized" -DUNETQ_SANITIZE=address,undefined \
-    -DCMAKE_CXX_FLAGS_RELEASE=-O1
+  quietly "$cmake" -S "$root/unetq/native" --preset aarch64 -B "$work/sanitized" -DUNETQ_SANITIZE=address,undefined
   quietly "$cmake" --build "$work/sanitized" --parallel 2 --target unetq-run
   programs aarch64 aarch64-linux-gnu-gcc
   programs armv7 arm-linux-gnueabihf-gcc
