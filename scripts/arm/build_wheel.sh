@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the wheel for 64-bit ARM into dist/ on an x86-64 Debian, and tries it: scripts/arm/build_wheel.sh
-# The compiler is Debian's; the tag is what auditwheel finds in the module (with Debian 12's: manylinux_2_34, so for Debian 12,
+# The compiler is Debian's; the tag is what auditwheel finds in the module (with Debian 12's: manylinux_2_35, so for Debian 12,
 # Raspberry Pi OS 12, Ubuntu 22.04 and later; its C++ library inside the module would make it 2_36). Python's headers are Debian's for arm64
 # (scripts/arm/sysroot.sh), of the version of the project's own Python (Debian 12: 3.11). Then an emulated Python installs and
 # runs the wheel: its mask must be that of this machine, byte for byte. Needs g++-aarch64-linux-gnu, qemu-user and the project's
