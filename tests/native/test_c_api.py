@@ -34,6 +34,8 @@ def library() -> ctypes.CDLL:
     found.unetq_last_error.restype = ctypes.c_char_p
     found.unetq_close.restype = None
     found.unetq_close.argtypes = [ctypes.c_void_p]
+    found.unetq_memory.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p]
+    found.unetq_limit_memory.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
     found.unetq_info.argtypes = [ctypes.c_void_p, ctypes.POINTER(Info)]
     found.unetq_run.argtypes = [ctypes.c_void_p, FLOATS, ctypes.c_int32, ctypes.c_int32, ctypes.c_int32, FLOATS]
     return found
@@ -87,6 +89,31 @@ def test_failures_are_codes_with_a_sentence(library: ctypes.CDLL, tmp_path: Path
     for size in ((2, 4, 4), (1, 0, 4), (1, 4, -1)):
         assert library.unetq_run(model, pointer, *size, pointer) == BAD_ARGUMENT
         assert library.unetq_last_error().endswith(b".")
+
+
+def test_memory_limit(library: ctypes.CDLL, model: ctypes.c_void_p) -> None:
+    """Lower strips under a limit, with the same logits; below them a refusal that names what is needed."""
+
+    def needed() -> int:
+        taken = ctypes.c_uint64()
+        assert library.unetq_memory(model, 200, 300, ctypes.byref(taken)) == OK
+        return taken.value
+
+    def run() -> bytes | None:
+        logits = np.zeros((2, 200, 300), np.float32)
+        code = library.unetq_run(model, image.ctypes.data_as(FLOATS), 1, 200, 300, logits.ctypes.data_as(FLOATS))
+        return logits.tobytes() if code == OK else None
+
+    image = np.random.default_rng(0).normal(size=(1, 200, 300)).astype(np.float32)
+    free, want = needed(), run()
+    assert want is not None
+    assert library.unetq_limit_memory(model, ctypes.c_uint64(free - 1)) == OK
+    assert needed() < free and run() == want
+    assert library.unetq_limit_memory(model, ctypes.c_uint64(1000)) == OK
+    assert run() is None and b"needs at least" in library.unetq_last_error()
+    assert library.unetq_memory(model, 200, 300, ctypes.byref(ctypes.c_uint64())) == BAD_ARGUMENT
+    assert library.unetq_limit_memory(model, ctypes.c_uint64(0)) == OK
+    assert needed() == free and run() == want
 
 
 def test_close_takes_null(library: ctypes.CDLL) -> None:

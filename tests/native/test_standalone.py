@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
-import shutil
+import re
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from tests.image.made import OBLIQUE, nifti, save
 from tests.models import random_graph
+from unetq import _native
 from unetq.deploy.container import write_model
 from unetq.image.read import read
 from unetq.runtime.footprint import footprint
@@ -26,7 +28,6 @@ from unetq.runtime.model import open_model
 from unetq.runtime.predict import PredictOptions, predict_file
 from unetq.spec import NetSpec, PrepSpec
 
-ROOT = Path(__file__).parents[2]
 PREPS = {
     "plain": PrepSpec(tile=512),
     "tiles": PrepSpec(tile=32, overlap=0.3),
@@ -34,16 +35,6 @@ PREPS = {
     "window": PrepSpec(tile=64, window=(-100, 300), normalise="unit", orientation="ASR", spacing=1.3, overlap=0.5),
     "unit": PrepSpec(tile=64, normalise="unit", orientation="RPI"),
 }
-
-
-@pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built where the last test run left it, so that only what changed is compiled."""
-    if not shutil.which("cmake") and not (ROOT / ".venv/bin/cmake").exists():
-        pytest.skip("no cmake")
-    done = subprocess.run(["sh", ROOT / "scripts/build_standalone.sh"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return ROOT / "build/run/unetq-run"
 
 
 @pytest.fixture(scope="session")
@@ -186,6 +177,31 @@ def test_memory_is_what_info_says(command: Path, net: NetSpec, tmp_path: Path) -
         assert peak[side] - peak[16] == pytest.approx(said[side] - said[16], rel=0.05, abs=2**19)
 
 
+def test_memory_limit(command: Path, tmp_path: Path) -> None:
+    """The process stays below it with the same mask, or says what it needs and which tile would do; that one then does."""
+    path = write_model(
+        random_graph(NetSpec(base=16, depth=3), 0), ModelMeta(PrepSpec(), (Label("a"),)), tmp_path / "m.gguf"
+    )
+    np.save(tmp_path / "study.npy", np.random.default_rng(0).integers(0, 99, (500, 512)).astype(np.uint8))
+    words = (path, tmp_path / "study.npy", tmp_path / "out.npy", "--threads", 1)
+    free = succeed(command, *words)["peak_rss_bytes"]
+    want = (tmp_path / "out.npy").read_bytes()
+    done = fitted = 0
+    for limit in range(free // 2**17 + 24, free // 2**17 - 40, -4):
+        ran = run(command, *words, "--max-memory", f"{limit / 8}M", "--json")
+        if ran.returncode == 0:
+            assert json.loads(ran.stdout)["peak_rss_bytes"] <= limit * 2**17
+            assert (tmp_path / "out.npy").read_bytes() == want
+            done += 1
+        else:
+            tile = re.fullmatch(r"The study needs \d+ MiB of memory.*--tile (\d+) needs \d+ MiB.\n", ran.stderr)
+            assert tile, ran.stderr
+            told = succeed(command, *words, "--max-memory", f"{limit / 8}M", "--tile", tile[1])
+            assert told["peak_rss_bytes"] <= limit * 2**17
+            fitted += 1
+    assert done > 0 and fitted > 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -202,6 +218,8 @@ def test_memory_is_what_info_says(command: Path, net: NetSpec, tmp_path: Path) -
         (["M", "study.nii", "out.nii", "--threads", "300"], "--threads"),
         (["M", "study.nii", "out.nii", "--tile", "31"], "multiple of 2"),
         (["M", "study.nii", "out.nii", "--spacing", "nan"], "--spacing"),
+        (["M", "study.nii", "out.nii", "--max-memory", "12"], "like 256M"),
+        (["M", "study.nii", "out.nii", "--max-memory", "1M"], "of --max-memory"),
         (["M", "study.nii", "out.nii", "--loud"], "--loud"),
         (["M", "folder.nii", "out.nii"], "no image file"),
     ],
@@ -286,6 +304,19 @@ def test_four_dimensions_and_geometry(command: Path, models: dict[str, Path], tm
     flat[:, 1] = 0
     nifti(tmp_path / "a.nii", np.ones((3, 4, 5), np.int16), srow_x=flat[0], srow_y=flat[1], srow_z=flat[2])
     assert "geometry" in refuse(command, models["plain"], tmp_path / "a.nii", out)
+
+
+def test_self_test(command: Path) -> None:
+    """Every row of the table, the ones of this CPU with a verdict, and which program on which machine said so."""
+    done = run(command, "--self-test", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["passed"]) == (0, True)
+    assert told["program_sha256"] == hashlib.sha256(command.read_bytes()).hexdigest()
+    assert told["instruction_sets"].split() == list(_native.isas())
+    assert [row["name"] for row in told["kernels"]] == [row["name"] for row in _native.kernels()]
+    for row in told["kernels"]:
+        here = row["isa"] in _native.isas()
+        assert (row["verdict"], row["cases"] > 0) == (("equal", True) if here else ("not on this CPU", False))
 
 
 def test_size(command: Path) -> None:

@@ -34,6 +34,8 @@ unetq_code guarded(const Call& call) noexcept {
     return fail(UNETQ_FAILED, "There is not enough memory; use smaller tiles.");
   } catch (const std::exception& error) {
     return fail(UNETQ_FAILED, error.what());
+  } catch (...) {
+    return fail(UNETQ_FAILED, "The runtime failed for a reason that it does not know; please report this.");
   }
 }
 
@@ -61,6 +63,25 @@ unetq_code unetq_run(unetq_model* model, const float* image, int32_t channels, i
     }
     const unetq::Status status = model->session->run(image, {channels, height, width}, logits);
     return status.ok ? UNETQ_OK : fail(UNETQ_BAD_ARGUMENT, status.message.c_str());
+  });
+}
+
+unetq_code unetq_limit_memory(unetq_model* model, uint64_t bytes) {
+  return guarded([&] {
+    if (model == nullptr) return fail(UNETQ_BAD_ARGUMENT, "unetq_limit_memory got a null pointer.");
+    model->session->limit_memory(bytes);
+    return UNETQ_OK;
+  });
+}
+
+unetq_code unetq_memory(const unetq_model* model, int32_t height, int32_t width, uint64_t* bytes) {
+  return guarded([&] {
+    if (model == nullptr || bytes == nullptr) return fail(UNETQ_BAD_ARGUMENT, "unetq_memory got a null pointer.");
+    unetq::Plan plan;
+    const unetq::Status status = model->session->plan({height, width}, &plan);
+    if (!status.ok) return fail(UNETQ_BAD_ARGUMENT, status.message.c_str());
+    *bytes = model->session->bytes_of(plan);
+    return UNETQ_OK;
   });
 }
 

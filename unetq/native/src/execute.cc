@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <limits>
 
 #include "convolve.h"
 #include "cpu.h"
@@ -17,6 +19,14 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr size_t kAlign = 64;
 constexpr int kPixelsPerTask = 4096;
+// Rows of the image a strip where the chosen ones take too much memory.
+constexpr int kLeanRows[] = {16, 8, 4};
+
+// Rounded up.
+std::string mebibytes(uint64_t bytes) {
+  const uint64_t tenths = (bytes * 10 + (uint64_t{1} << 20) - 1) >> 20;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MiB";
+}
 
 // By the exponent's bits: integer code that the compiler vectorises.
 bool all_finite(const float* values, size_t count) {
@@ -61,7 +71,43 @@ Status Session::open(const std::string& path, int threads, bool verify_hash, std
   return Status::fine();
 }
 
-Status Session::plan(PlanSize size, Plan* plan) const { return make_plan(model_, size, isa_, plan); }
+uint64_t Session::bytes_of(const Plan& plan) const {
+  const uint64_t threads = pool_ == nullptr ? 1 : static_cast<uint64_t>(pool_->threads());
+  return plan.arena_bytes + plan.scratch_bytes + plan.thread_bytes * threads + 2 * kAlign;
+}
+
+Status Session::plan(PlanSize size, Plan* plan) const {
+  const uint64_t limit = limit_.load();
+  Status status = make_plan(model_, size, isa_, plan);
+  const auto done = [&] { return !status.ok || limit == 0 || bytes_of(*plan) <= limit; };
+  for (int rows : kLeanRows) {
+    if (done()) return status;
+    if (size.strip_rows == 0) status = make_plan(model_, {size.height, size.width, rows, true}, isa_, plan);
+  }
+  if (done()) return status;
+  return Status::fail("An image of " + std::to_string(size.height) + " x " + std::to_string(size.width) +
+                      " pixels needs at least " + mebibytes(bytes_of(*plan)) + " of memory, but " + mebibytes(limit) +
+                      " are allowed; use smaller tiles.");
+}
+
+Status Session::least_bytes(int height, int width, uint64_t* bytes) const {
+  Plan plan;
+  *bytes = std::numeric_limits<uint64_t>::max();
+  for (int rows :
+       {0, *std::rbegin(kLeanRows)}) {  // of a small image the strips' own buffers may be more than they save
+    const Status status = make_plan(model_, {height, width, rows, rows > 0}, isa_, &plan);
+    if (!status.ok) return status;
+    *bytes = std::min(*bytes, bytes_of(plan));
+  }
+  return Status::fine();
+}
+
+void Session::limit_memory(uint64_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  limit_.store(bytes);
+  memory_.reset();
+  arena_ = nullptr;  // the next run plans anew
+}
 
 Status Session::prepare(PlanSize size) {
   const int height = size.height, width = size.width;
@@ -69,11 +115,11 @@ Status Session::prepare(PlanSize size) {
     return Status::fine();
   }
   Plan plan;
-  if (Status status = make_plan(model_, size, isa_, &plan); !status.ok) return status;
+  if (Status status = this->plan(size, &plan); !status.ok) return status;
   memory_.reset();
   arena_ = nullptr;
   // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
-  const size_t bytes = plan.arena_bytes + plan.scratch_bytes + plan.thread_bytes * pool_->threads() + 2 * kAlign;
+  const size_t bytes = bytes_of(plan);
   memory_ = {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
   if (memory_ == nullptr) {
     return Status::fail("There are not the " + std::to_string(bytes >> 20) + " MiB of memory that an image of " +

@@ -1,6 +1,7 @@
 // A model at work: plans for the size of the image, runs one operation after the other.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -35,8 +36,16 @@ class Session {
   // threads wait for each other.
   Status run(const float* image, ImageSize size, float* logits, const RunOptions& options = {});
 
-  // Plans without running.
+  // Plans without running; within the limit, or a sentence that says what is needed.
   Status plan(PlanSize size, Plan* plan) const;
+
+  // Bytes that a run may take for tensors, scratch and expanded weights, its image and logits apart; 0 = no limit. What
+  // does not fit runs in lower strips, which changes no result; what does not fit then is refused.
+  void limit_memory(uint64_t bytes);
+
+  // What a plan takes for this session's threads, and what the lowest strips of an image would.
+  uint64_t bytes_of(const Plan& plan) const;
+  Status least_bytes(int height, int width, uint64_t* bytes) const;
 
   // Inside an observer: codes [channels, height, width] of a tensor that is alive.
   std::vector<int16_t> tensor_codes(int tensor) const;
@@ -77,6 +86,7 @@ class Session {
   Isa isa_ = Isa::kScalar;
   std::unique_ptr<Pool> pool_;
   std::mutex mutex_;
+  std::atomic<uint64_t> limit_{0};
   Plan plan_;
   int strip_rows_ = 0;  // of the plan
   std::unique_ptr<uint8_t[], void (*)(void*)> memory_{nullptr, nullptr};

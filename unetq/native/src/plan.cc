@@ -23,7 +23,8 @@ ptrdiff_t pixel_stride(int channels) { return channels < 4 ? channels : (channel
 
 class Planner {
  public:
-  Planner(const Model& model, Isa isa, Plan* plan) : model_(model), isa_(isa), plan_(*plan) {}
+  Planner(const Model& model, Isa isa, bool lean, Plan* plan)
+      : model_(model), isa_(isa), max_kept_(lean ? 0 : kMaxKept), plan_(*plan) {}
 
   Status make() {
     if (Status status = check_ends(); !status.ok) return status;
@@ -188,7 +189,7 @@ class Planner {
     size_t kept = 0, shared = 0;
     for (int i = group.first; i <= group.last; ++i) {
       Step& step = plan_.steps[i];
-      step.keeps = step.keeps && group.strips() && kept + step.scratch_bytes <= kMaxKept;
+      step.keeps = step.keeps && group.strips() && kept + step.scratch_bytes <= max_kept_;
       if (!step.keeps) continue;
       step.scratch_offset = kept;
       kept += step.scratch_bytes;
@@ -262,6 +263,7 @@ class Planner {
 
   const Model& model_;
   const Isa isa_;
+  const size_t max_kept_;
   Plan& plan_;
 };
 
@@ -282,7 +284,7 @@ Status make_plan(const Model& model, PlanSize size, Isa isa, Plan* plan) {
                         " pixels cannot be run; each side must be 1 to 1048576.");
   }
   plan->groups = make_groups(model, height, width, size.strip_rows);
-  return Planner(model, isa, plan).make();
+  return Planner(model, isa, size.lean, plan).make();
 }
 
 }  // namespace unetq

@@ -52,6 +52,7 @@ int level_size(int size, int level);  // ceil(size / 2^level)
 struct PlanSize {
   int height = 0, width = 0;
   int strip_rows = 0;  // rows of the image a strip: 0 = chosen, kWhole = no strips, so that every tensor is whole
+  bool lean = false;   // expanded weights are not kept from strip to strip: less scratch, more time
 };
 constexpr int kWhole = 1 << 30;
 

@@ -28,7 +28,8 @@ std::string lower(std::string text) {
   return text;
 }
 
-Input::Input(const std::string& path) : path_(path), packed_(ends_with(lower(path), ".gz")) {
+Input::Input(const std::string& path, uint64_t most_memory)
+    : path_(path), packed_(ends_with(lower(path), ".gz")), most_memory_(most_memory) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) throw Refusal("There is no image file " + path + ".");
   const uintmax_t length = std::filesystem::file_size(path, error);

@@ -17,7 +17,8 @@ std::string lower(std::string text);
 
 class Input {
  public:
-  explicit Input(const std::string& path);
+  // `most_memory`: bytes that its contents may take once read.
+  explicit Input(const std::string& path, uint64_t most_memory);
   ~Input();
   Input(const Input&) = delete;
   Input& operator=(const Input&) = delete;
@@ -30,11 +31,13 @@ class Input {
   void finish();
   // No file of this length can hold more.
   uint64_t most_bytes() const { return most_; }
+  uint64_t most_memory() const { return most_memory_; }
   [[noreturn]] void damaged() const;
 
  private:
   const std::string path_;
   const bool packed_;
+  const uint64_t most_memory_;
   std::FILE* file_ = nullptr;
   gzFile gz_ = nullptr;
   uint64_t most_ = 0;

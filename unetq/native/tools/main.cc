@@ -7,34 +7,40 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "../src/cpu.h"
+#include "check.h"
 #include "files.h"
+#include "memory.h"
 #include "segment.h"
+#include "text.h"
 
 namespace {
 
 using namespace unetq;  // NOLINT(google-build-using-namespace): this file is the program
 
 constexpr const char* kUsage =
-    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--json]\n"
+    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--max-memory SIZE] [--json]\n"
+    "unetq-run --self-test [--json]\n"
     "\n"
     "Segments a study: IN and OUT are .nii, .nii.gz, .npy or .pgm, both of one kind; OUT gets the geometry of IN.\n"
     "\n"
-    "  --threads N     threads; 0 (the default) = the physical cores\n"
-    "  --tile PIXELS   side of a tile, in place of the model's own\n"
-    "  --spacing MM    mm of a pixel in a slice, in place of what the file says\n"
-    "  --json          the result as JSON on standard output; progress and errors are on standard error\n";
+    "  --threads N        threads; 0 (the default) = the physical cores\n"
+    "  --tile PIXELS      side of a tile, in place of the model's own\n"
+    "  --spacing MM       mm of a pixel in a slice, in place of what the file says\n"
+    "  --max-memory SIZE  what the process may take, like 256M or 1G; the mask stays the same, or it refuses\n"
+    "  --self-test        checks every kernel on this CPU against the reference; exit code 1 where one differs\n"
+    "  --json             the result as JSON on standard output; progress and errors are on standard error\n";
 
 struct Options {
   std::string model, in, out;
   long threads = 0, tile = 0;
   double spacing = 0;
-  bool json = false, help = false;
+  uint64_t max_memory = 0;  // 0: no limit
+  bool json = false, help = false, self_test = false;
 };
 
 long whole_number(const std::string& name, const char* text) {
@@ -53,6 +59,16 @@ double millimetres(const char* text) {
   return value;
 }
 
+// "256M" in bytes.
+uint64_t bytes_of(const char* text) {
+  char* end = nullptr;
+  const double value = text == nullptr ? 0 : std::strtod(text, &end);
+  const std::string unit = value > 0 && value < 1e9 ? lower(end) : "";
+  const int shift = unit == "k" ? 10 : unit == "m" ? 20 : unit == "g" ? 30 : 0;
+  if (shift == 0) throw Refusal("--max-memory needs a size like 256M or 1G.");
+  return static_cast<uint64_t>(value * static_cast<double>(uint64_t{1} << shift));
+}
+
 Options parse(int argc, char** argv) {
   Options options;
   std::vector<std::string> names;
@@ -63,6 +79,8 @@ Options parse(int argc, char** argv) {
       options.json = true;
     } else if (word == "--help") {
       options.help = true;
+    } else if (word == "--self-test") {
+      options.self_test = true;
     } else if (word == "--threads") {
       options.threads = whole_number(word, next);
       ++i;
@@ -72,6 +90,9 @@ Options parse(int argc, char** argv) {
     } else if (word == "--spacing") {
       options.spacing = millimetres(next);
       ++i;
+    } else if (word == "--max-memory") {
+      options.max_memory = bytes_of(next);
+      ++i;
     } else if (word.size() > 1 && word[0] == '-') {
       throw Refusal("Unknown option " + word + "; unetq-run --help lists them.");
     } else {
@@ -79,6 +100,7 @@ Options parse(int argc, char** argv) {
     }
   }
   if (options.help) return options;
+  if (options.self_test && names.empty()) return options;
   if (names.size() != 3) throw Refusal("Give a model, an input and an output: unetq-run MODEL IN OUT.");
   options.model = names[0];
   options.in = names[1];
@@ -102,22 +124,6 @@ void check_output(const std::string& in, const std::string& out) {
   }
 }
 
-// A value in KiB of a file of /proc, in bytes; 0 where there is none.
-uint64_t proc_bytes(const char* file, const std::string& name) {
-  std::ifstream lines(file);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.compare(0, name.size(), name) == 0) return std::strtoull(line.c_str() + name.size(), nullptr, 10) << 10;
-  }
-  return 0;
-}
-
-void check_memory(uint64_t needed) {
-  const uint64_t free = proc_bytes("/proc/meminfo", "MemAvailable:");
-  if (free == 0 || needed <= free) return;
-  throw Refusal("The study needs " + std::to_string(needed >> 20) + " MiB of memory, but " +
-                std::to_string(free >> 20) + " MiB are free: use a smaller --tile.");
-}
-
 void show_progress(int64_t done, int64_t total) {
   if (isatty(STDERR_FILENO) != 0) {
     std::fprintf(stderr, "\rtile %lld of %lld%s", static_cast<long long>(done), static_cast<long long>(total),
@@ -125,21 +131,6 @@ void show_progress(int64_t done, int64_t total) {
   } else if (done == total || done * 10 / total != (done - 1) * 10 / total) {
     std::fprintf(stderr, "tile %lld of %lld\n", static_cast<long long>(done), static_cast<long long>(total));
   }
-}
-
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      char code[8];
-      std::snprintf(code, sizeof(code), "\\u%04x", c);
-      out += code;
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
 }
 
 struct Report {
@@ -213,12 +204,12 @@ void run(const Options& options) {
   job.prep = preparation(options, session->model());
   job.on_tile = show_progress;
   job.on_layer = [&](size_t op, double seconds) { report.layers[op] += seconds; };
-  Study study = read_study(options.in);
+  Study study = read_study(options.in, room_for_study(options.max_memory));
   if (options.spacing > 0) {
     study.spacing[0] = study.spacing[1] = options.spacing;
     study.knows_spacing = true;
   }
-  check_memory(needed_bytes(study, job));
+  fit_memory(study, job, options.max_memory);
   const std::unique_ptr<uint8_t[]> mask = segment(study, job);
   write_mask(mask.get(), study, options.out);
   report.voxels.resize(static_cast<size_t>(std::max(2, session->out_channels())));
@@ -239,6 +230,8 @@ int main(int argc, char** argv) {
     const Options options = parse(argc, argv);
     if (options.help) {
       std::fputs(kUsage, stdout);
+    } else if (options.self_test) {
+      if (!check_kernels(options.json)) return 1;
     } else {
       run(options);
     }

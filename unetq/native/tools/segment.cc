@@ -151,15 +151,18 @@ class Segmenter {
 
 }  // namespace
 
-uint64_t needed_bytes(const Study& study, const Job& job) {
+Need needed_bytes(const Study& study, const Job& job) {
   const Geometry at(study, job.prep);
   const uint64_t classes = static_cast<uint64_t>(job.session->out_channels());
-  uint64_t bytes = static_cast<uint64_t>(study.count()) + (1 + classes) * at.pixels() * sizeof(float);
+  Need need;
+  need.around = static_cast<uint64_t>(study.count()) + (1 + classes) * at.pixels() * sizeof(float);
   const uint64_t tile = static_cast<uint64_t>(at.tile_height()) * static_cast<uint64_t>(at.tile_width());
-  if (!at.whole()) bytes += (1 + classes) * tile * sizeof(float);
+  if (!at.whole()) need.around += (1 + classes) * tile * sizeof(float);
   Plan plan;
   require(job.session->plan({at.tile_height(), at.tile_width()}, &plan));
-  return bytes + plan.arena_bytes + plan.scratch_bytes + plan.thread_bytes * job.session->threads();
+  need.network = job.session->bytes_of(plan);
+  require(job.session->least_bytes(at.tile_height(), at.tile_width(), &need.least));
+  return need;
 }
 
 std::unique_ptr<uint8_t[]> segment(const Study& study, const Job& job) { return Segmenter(study, job).run(); }

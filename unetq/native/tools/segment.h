@@ -16,8 +16,13 @@ struct Job {
   Observer on_layer;
 };
 
-// Bytes that `segment` takes beside the study: mask, slice, logits and the network's own.
-uint64_t needed_bytes(const Study& study, const Job& job);
+// Bytes that `segment` takes beside the study.
+struct Need {
+  uint64_t around = 0;   // mask, slice and logits
+  uint64_t network = 0;  // the network's own, as it would be planned without a limit
+  uint64_t least = 0;    // and in the lowest strips
+};
+Need needed_bytes(const Study& study, const Job& job);
 
 // Labels, x fastest, on the grid of the study itself.
 std::unique_ptr<uint8_t[]> segment(const Study& study, const Job& job);

@@ -69,6 +69,11 @@ void read_voxels(Input& input, Study* study, bool swap, const std::string& path)
     bytes *= static_cast<uint64_t>(side);  // at most 2^63, as the file's length is checked in between
     if (bytes > input.most_bytes()) input.damaged();
   }
+  if (bytes > input.most_memory()) {
+    throw Refusal("The voxels of " + path + " alone take " + std::to_string((bytes >> 20) + 1) +
+                  " MiB of memory, but " + std::to_string(input.most_memory() >> 20) +
+                  " MiB are left of --max-memory: allow more, or cut it.");
+  }
   study->voxels.reset(new uint8_t[bytes]);
   input.read(study->voxels.get(), bytes);
   const size_t width = sample_bytes(study->sample);
@@ -77,9 +82,9 @@ void read_voxels(Input& input, Study* study, bool swap, const std::string& path)
   }
 }
 
-Study read_study(const std::string& path) {
+Study read_study(const std::string& path, uint64_t most_memory) {
   const Format format = format_of(path);
-  Input input(path);
+  Input input(path, most_memory);
   Study study = format == Format::kNifti ? read_nifti(input, path)
                 : format == Format::kPgm ? read_pgm(input, path)
                                          : read_numpy(input, path);

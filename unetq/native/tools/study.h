@@ -46,8 +46,8 @@ struct Study {
 // Kind of file by its suffix.
 Format format_of(const std::string& path);
 
-// Reads .npy, .nii, .nii.gz or .pgm; all intensities are finite.
-Study read_study(const std::string& path);
+// Reads .npy, .nii, .nii.gz or .pgm; all intensities are finite, its voxels take at most `most_memory` bytes.
+Study read_study(const std::string& path, uint64_t most_memory);
 
 // mask: x fastest, then y, then z. The file appears whole or not at all.
 void write_mask(const uint8_t* mask, const Study& like, const std::string& path);

@@ -1,9 +1,6 @@
 /* C interface of the unetq runtime. No exception leaves it: a call that fails returns a code and keeps a sentence.
- *
- *   unetq_model* model = NULL;
- *   if (unetq_open("model.gguf", 0, 1, &model) != UNETQ_OK) puts(unetq_last_error());
- *   unetq_run(model, image, channels, height, width, logits);
- *   unetq_close(model);
+ * Any thread may call anything: models share nothing, calls of one model wait for each other. A whole program is
+ * docs/examples/segment.c.
  */
 #ifndef UNETQ_RUNTIME_H
 #define UNETQ_RUNTIME_H
@@ -48,6 +45,15 @@ UNETQ_API void unetq_close(unetq_model* model);
  * Several threads may call it for one model; they wait for each other. */
 UNETQ_API unetq_code unetq_run(unetq_model* model, const float* image, int32_t channels, int32_t height, int32_t width,
                                float* logits);
+
+/* What a run may take for its tensors and expanded weights, image and logits apart; 0, the default, is no limit. An
+ * image that does not fit runs in lower strips, with the same logits; one that does not fit then is refused, with a
+ * sentence. */
+UNETQ_API unetq_code unetq_limit_memory(unetq_model* model, uint64_t bytes);
+
+/* What unetq_run would take for an image of this size, within the limit; it also refuses what unetq_run would refuse.
+ */
+UNETQ_API unetq_code unetq_memory(const unetq_model* model, int32_t height, int32_t width, uint64_t* bytes);
 
 UNETQ_API unetq_code unetq_info(const unetq_model* model, unetq_info_t* info);
 
