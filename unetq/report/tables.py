@@ -15,7 +15,7 @@ from unetq.report.columns import headings
 from unetq.report.rows import Row
 from unetq.report.words import NONE, show_bytes, show_ms
 
-__all__ = ["bench_table", "csv_text", "info_table", "memory_table", "peers_table", "rich_table"]
+__all__ = ["bench_table", "csv_text", "info_table", "memory_table", "peers_table", "rich_table", "tune_table"]
 
 
 class Meta(Protocol):
@@ -147,6 +147,27 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
         f"{bench['gmacs']:.1f} GMAC/s, peak memory of the process {show_bytes(bench['peak_rss_bytes'])}"
     )
     return Group(table, Text("\n".join([*reasons, line])))
+
+
+def tune_table(tuned: Mapping[str, Any]) -> RenderableType:
+    """What was measured (`unetq.runtime.tune.tune`) for the terminal: a line a layer, the fastest first, then the whole."""
+    table = Table(header_style="bold")
+    for heading in ("Layer", "Kernel", "instead of"):
+        table.add_column(heading)
+    table.add_column("ms", justify="right")
+    table.add_column("others")
+    for layer in tuned["layers"]:
+        ms = dict(sorted(layer["ms"].items(), key=lambda item: item[1]))
+        chosen, first = layer["chosen"], layer["first"]
+        others = ", ".join(f"{name} {time:.3f}" for name, time in ms.items() if name != chosen)
+        table.add_row(layer["name"], chosen, NONE if chosen == first else first, f"{ms[chosen]:.3f}", others)
+    threads = f"{tuned['threads']} thread{'s' if tuned['threads'] != 1 else ''}"
+    lines = [
+        f"{tuned['size']}, {tuned['cpu']}, {tuned['isa']}, {threads}: {show_ms(tuned['ms_chosen'])} in all layers, "
+        f"{show_ms(tuned['ms_first'])} with the table's own choice",
+        f"kept in {tuned['timings']}" + (f", which {tuned['replaced']} and begins anew" if tuned["replaced"] else ""),
+    ]
+    return Group(table, *(Text(line) for line in lines))
 
 
 def peers_table(bench: Mapping[str, Any]) -> RenderableType:

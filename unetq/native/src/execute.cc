@@ -9,6 +9,7 @@
 
 #include "convolve.h"
 #include "cpu.h"
+#include "timings.h"
 
 namespace unetq {
 
@@ -54,14 +55,24 @@ Status Session::open(const std::string& path, int threads, bool verify_hash, std
   auto made = std::make_unique<Session>();
   if (Status status = choose_isa(&made->isa_); !status.ok) return status;
   if (Status status = open_model(path, verify_hash, &made->model_); !status.ok) return status;
+  made->pool_ = std::make_unique<Pool>(threads == 0 ? physical_cores() : threads);
+  made->choose_ = fastest_by(read_timings(default_timings_path()), made->isa_, made->threads());
   Plan probe;  // refuses what this runtime cannot do before the first image
   if (Status status = made->plan({64, 64}, &probe); !status.ok) return status;
-  made->pool_ = std::make_unique<Pool>(threads == 0 ? physical_cores() : threads);
   *session = std::move(made);
   return Status::fine();
 }
 
-Status Session::plan(PlanSize size, Plan* plan) const { return make_plan(model_, size, isa_, plan); }
+Status Session::plan(PlanSize size, Plan* plan) const {
+  const std::scoped_lock lock(mutex_);
+  return make_plan(model_, size, isa_, choose_, plan);
+}
+
+void Session::choose_by(Chooser choose) {
+  const std::scoped_lock lock(mutex_);
+  choose_ = std::move(choose);
+  arena_ = nullptr;  // the next run plans anew
+}
 
 Status Session::prepare(PlanSize size) {
   const int height = size.height, width = size.width;
@@ -69,12 +80,18 @@ Status Session::prepare(PlanSize size) {
     return Status::fine();
   }
   Plan plan;
-  if (Status status = make_plan(model_, size, isa_, &plan); !status.ok) return status;
-  memory_.reset();
-  arena_ = nullptr;
-  // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
+  if (Status status = make_plan(model_, size, isa_, choose_, &plan); !status.ok) return status;
   const size_t bytes = plan.arena_bytes + plan.scratch_bytes + plan.thread_bytes * pool_->threads() + 2 * kAlign;
-  memory_ = {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
+  // What other kernels had for the same image will do, if it suffices: its pages are there already.
+  const bool reuse = memory_bytes_ >= bytes && plan_.height == height && plan_.width == width;
+  arena_ = nullptr;
+  if (!reuse) {
+    memory_bytes_ = 0;
+    memory_.reset();
+    // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
+    memory_ = {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
+    memory_bytes_ = memory_ == nullptr ? 0 : bytes;
+  }
   if (memory_ == nullptr) {
     return Status::fail("There are not the " + std::to_string(bytes >> 20) + " MiB of memory that an image of " +
                         std::to_string(height) + " x " + std::to_string(width) + " pixels needs; use smaller tiles.");

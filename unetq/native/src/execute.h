@@ -38,12 +38,17 @@ class Session {
   // Plans without running.
   Status plan(PlanSize size, Plan* plan) const;
 
+  // Who picks the kernels from the next plan on. At first those do that this machine was tuned to (timings.h).
+  void choose_by(Chooser choose);
+  const Chooser& chooser() const { return choose_; }
+
   // Inside an observer: codes [channels, height, width] of a tensor that is alive.
   std::vector<int16_t> tensor_codes(int tensor) const;
 
   // Multiply-accumulates of an operation in the plan of the last run.
   double macs(size_t op) const;
   const char* kernel_name(size_t op) const;
+  bool tuned(size_t op) const { return plan_.steps[op].tuned; }
 
   const Model& model() const { return model_; }
   const Plan& current() const { return plan_; }
@@ -76,10 +81,12 @@ class Session {
   Model model_;
   Isa isa_ = Isa::kScalar;
   std::unique_ptr<Pool> pool_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  Chooser choose_;
   Plan plan_;
   int strip_rows_ = 0;  // of the plan
   std::unique_ptr<uint8_t[], void (*)(void*)> memory_{nullptr, nullptr};
+  size_t memory_bytes_ = 0;
   uint8_t* arena_ = nullptr;
   uint8_t* scratch_ = nullptr;
 };

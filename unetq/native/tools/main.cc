@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../src/cpu.h"
+#include "../src/tune.h"
 #include "files.h"
 #include "segment.h"
 
@@ -21,20 +22,21 @@ namespace {
 using namespace unetq;  // NOLINT(google-build-using-namespace): this file is the program
 
 constexpr const char* kUsage =
-    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--json]\n"
+    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--tune] [--json]\n"
     "\n"
     "Segments a study: IN and OUT are .nii, .nii.gz, .npy or .pgm, both of one kind; OUT gets the geometry of IN.\n"
     "\n"
     "  --threads N     threads; 0 (the default) = the physical cores\n"
     "  --tile PIXELS   side of a tile, in place of the model's own\n"
     "  --spacing MM    mm of a pixel in a slice, in place of what the file says\n"
+    "  --tune          time the kernels first; this run and later ones of its size and threads take the fastest\n"
     "  --json          the result as JSON on standard output; progress and errors are on standard error\n";
 
 struct Options {
   std::string model, in, out;
   long threads = 0, tile = 0;
   double spacing = 0;
-  bool json = false, help = false;
+  bool json = false, help = false, tune = false;
 };
 
 long whole_number(const std::string& name, const char* text) {
@@ -63,6 +65,8 @@ Options parse(int argc, char** argv) {
       options.json = true;
     } else if (word == "--help") {
       options.help = true;
+    } else if (word == "--tune") {
+      options.tune = true;
     } else if (word == "--threads") {
       options.threads = whole_number(word, next);
       ++i;
@@ -118,12 +122,12 @@ void check_memory(uint64_t needed) {
                 std::to_string(free >> 20) + " MiB are free: use a smaller --tile.");
 }
 
-void show_progress(int64_t done, int64_t total) {
+void show_progress(const char* what, int64_t done, int64_t total) {
   if (isatty(STDERR_FILENO) != 0) {
-    std::fprintf(stderr, "\rtile %lld of %lld%s", static_cast<long long>(done), static_cast<long long>(total),
+    std::fprintf(stderr, "\r%s %lld of %lld%s", what, static_cast<long long>(done), static_cast<long long>(total),
                  done == total ? "\n" : "");
   } else if (done == total || done * 10 / total != (done - 1) * 10 / total) {
-    std::fprintf(stderr, "tile %lld of %lld\n", static_cast<long long>(done), static_cast<long long>(total));
+    std::fprintf(stderr, "%s %lld of %lld\n", what, static_cast<long long>(done), static_cast<long long>(total));
   }
 }
 
@@ -202,6 +206,21 @@ Prep preparation(const Options& options, const Model& model) {
   return prep;
 }
 
+void tune_to(const Study& study, const Job& job) {
+  const std::string path = default_timings_path();
+  if (path.empty()) {
+    throw Refusal("--tune has no place for its times: set HOME or XDG_CACHE_HOME, or name a file in UNETQ_TIMINGS.");
+  }
+  std::string why;
+  read_timings(path, &why);
+  if (!why.empty()) std::fprintf(stderr, "%s %s and begins anew\n", path.c_str(), why.c_str());
+  Tuned tuned;
+  const TuneProgress progress = [](int done, int total) { show_progress("timing run", done, total); };
+  Status status = tune(job.session, tile_size(study, job), progress, &tuned);
+  if (status.ok) status = add_timings(path, tuned.timings);
+  if (!status.ok) throw Refusal(status.message);
+}
+
 void run(const Options& options) {
   const auto begin = std::chrono::steady_clock::now();
   check_output(options.in, options.out);
@@ -211,7 +230,7 @@ void run(const Options& options) {
   Job job;
   job.session = session.get();
   job.prep = preparation(options, session->model());
-  job.on_tile = show_progress;
+  job.on_tile = [](int64_t done, int64_t total) { show_progress("tile", done, total); };
   job.on_layer = [&](size_t op, double seconds) { report.layers[op] += seconds; };
   Study study = read_study(options.in);
   if (options.spacing > 0) {
@@ -219,6 +238,7 @@ void run(const Options& options) {
     study.knows_spacing = true;
   }
   check_memory(needed_bytes(study, job));
+  if (options.tune) tune_to(study, job);
   const std::unique_ptr<uint8_t[]> mask = segment(study, job);
   write_mask(mask.get(), study, options.out);
   report.voxels.resize(static_cast<size_t>(std::max(2, session->out_channels())));

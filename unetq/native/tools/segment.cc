@@ -162,6 +162,11 @@ uint64_t needed_bytes(const Study& study, const Job& job) {
   return bytes + plan.arena_bytes + plan.scratch_bytes + plan.thread_bytes * job.session->threads();
 }
 
+ImageSize tile_size(const Study& study, const Job& job) {
+  const Geometry at(study, job.prep);
+  return {1, at.tile_height(), at.tile_width()};
+}
+
 std::unique_ptr<uint8_t[]> segment(const Study& study, const Job& job) { return Segmenter(study, job).run(); }
 
 }  // namespace unetq

@@ -19,6 +19,9 @@ struct Job {
 // Bytes that `segment` takes beside the study: mask, slice, logits and the network's own.
 uint64_t needed_bytes(const Study& study, const Job& job);
 
+// What the network gets to see at a time.
+ImageSize tile_size(const Study& study, const Job& job);
+
 // Labels, x fastest, on the grid of the study itself.
 std::unique_ptr<uint8_t[]> segment(const Study& study, const Job& job);
 
