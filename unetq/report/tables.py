@@ -125,7 +125,7 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
     table = Table(header_style="bold")
     for heading in ("Layer", "Operation", "Kernel"):
         table.add_column(heading)
-    for heading in ("ms", "GMAC/s", "share"):
+    for heading in ("ms", "share", "GMAC/s", "of peak"):
         table.add_column(heading, justify="right")
     total = sum(layer["ms"] for layer in bench["layers"]) or 1.0
     for layer in bench["layers"]:
@@ -135,8 +135,9 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
             layer["op"],
             layer["kernel"] or NONE,
             f"{layer['ms']:.3f}",
-            speed,
             f"{layer['ms'] / total:.0%}",
+            speed,
+            f"{layer['of_peak']:.0%}" if layer.get("of_peak") else NONE,
         )
         table.add_row(*map(str, cells))
     reasons = dict.fromkeys(f"{layer['kernel']}: {layer['why']}" for layer in bench["layers"] if layer.get("why"))
@@ -146,6 +147,11 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
         f"fastest {show_ms(bench['ms_min'])}, "
         f"{bench['gmacs']:.1f} GMAC/s, peak memory of the process {show_bytes(bench['peak_rss_bytes'])}"
     )
+    if bench.get("peak_gmacs"):
+        line += (
+            f"\nthe CPU's own multiply instruction does {bench['peak_gmacs']:.1f} GMAC/s: the network is at "
+            f"{bench['of_peak']:.0%}; above 100 % a kernel needs fewer multiplications than it replaces"
+        )
     return Group(table, Text("\n".join([*reasons, line])))
 
 

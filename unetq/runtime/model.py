@@ -121,6 +121,11 @@ class Model:
         result: list[dict[str, Any]] = _refusing(self.path, lambda: self._native.tune(*call))
         return result
 
+    def peak_gmacs(self) -> float | None:
+        """10^9 multiply-accumulates a second that this CPU's instruction for bytes does with this many threads and nothing
+        else to do, measured now; None where nothing was written to measure it."""
+        return float(self._native.peak_gmacs()) or None
+
     @property
     def skips(self) -> set[str]:
         """Names of the tensors that a concatenation takes over from another level's way down."""

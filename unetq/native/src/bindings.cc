@@ -170,6 +170,11 @@ class PyModel {
     return result;
   }
 
+  double peak_gmacs() {
+    const py::gil_scoped_release release;
+    return session_->peak_gmacs();
+  }
+
   std::string isa() const { return isa_name(session_->isa()); }
   std::string hash() const { return session_->model().hash; }
   int threads() const { return session_->threads(); }
@@ -216,6 +221,7 @@ PYBIND11_MODULE(_native, module) {
       .def("plan", &PyModel::plan, py::arg("height"), py::arg("width"))
       .def("buffers", &PyModel::buffers, py::arg("height"), py::arg("width"))
       .def("tune", &PyModel::tune, py::arg("height"), py::arg("width"), py::arg("path"), py::arg("progress"))
+      .def("peak_gmacs", &PyModel::peak_gmacs)
       .def_property_readonly("isa", &PyModel::isa)
       .def_property_readonly("hash", &PyModel::hash)
       .def_property_readonly("threads", &PyModel::threads);

@@ -1,12 +1,14 @@
 #include "execute.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 
+#include "../kernels/peak.h"
 #include "convolve.h"
 #include "cpu.h"
 #include "timings.h"
@@ -63,15 +65,33 @@ Status Session::open(const std::string& path, int threads, bool verify_hash, std
   return Status::fine();
 }
 
-Status Session::plan(PlanSize size, Plan* plan) const {
-  const std::scoped_lock lock(mutex_);
-  return make_plan(model_, size, isa_, choose_, plan);
+Status Session::plan(PlanSize size, Plan* plan) const { return make_plan(model_, size, isa_, chooser(), plan); }
+
+Chooser Session::chooser() const {
+  const std::scoped_lock lock(choose_mutex_);
+  return choose_;
 }
 
 void Session::choose_by(Chooser choose) {
-  const std::scoped_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_, choose_mutex_);
   choose_ = std::move(choose);
   arena_ = nullptr;  // the next run plans anew
+}
+
+// What other programs take away only ever adds to a time, and a peak is what the CPU can do: the fastest run counts.
+double Session::peak_gmacs() {
+  constexpr int kRuns = 60, kRounds = 10000;
+  const std::scoped_lock lock(mutex_);
+  const PeakFn peak = peak_of(isa_);
+  double best = 0;
+  for (int i = 0; peak != nullptr && i < kRuns; ++i) {
+    std::atomic<double> macs{0};
+    const auto begin = std::chrono::steady_clock::now();
+    pool_->parallel_for(pool_->threads(), [&](int) { macs.store(peak(kRounds)); });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (seconds > 0) best = std::max(best, macs.load() * pool_->threads() / seconds / 1e9);
+  }
+  return best;
 }
 
 Status Session::prepare(PlanSize size) {
@@ -80,7 +100,7 @@ Status Session::prepare(PlanSize size) {
     return Status::fine();
   }
   Plan plan;
-  if (Status status = make_plan(model_, size, isa_, choose_, &plan); !status.ok) return status;
+  if (Status status = this->plan(size, &plan); !status.ok) return status;
   const size_t bytes = plan.arena_bytes + plan.scratch_bytes + plan.thread_bytes * pool_->threads() + 2 * kAlign;
   // What other kernels had for the same image will do, if it suffices: its pages are there already.
   const bool reuse = memory_bytes_ >= bytes && plan_.height == height && plan_.width == width;

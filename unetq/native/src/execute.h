@@ -40,7 +40,11 @@ class Session {
 
   // Who picks the kernels from the next plan on. At first those do that this machine was tuned to (timings.h).
   void choose_by(Chooser choose);
-  const Chooser& chooser() const { return choose_; }
+  Chooser chooser() const;
+
+  // 10^9 multiply-accumulates a second that this CPU's own instruction for bytes does, with all threads (peak.h); 0 where
+  // that is not known.
+  double peak_gmacs();
 
   // Inside an observer: codes [channels, height, width] of a tensor that is alive.
   std::vector<int16_t> tensor_codes(int tensor) const;
@@ -81,7 +85,8 @@ class Session {
   Model model_;
   Isa isa_ = Isa::kScalar;
   std::unique_ptr<Pool> pool_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
+  mutable std::mutex choose_mutex_;  // of choose_: plan() does not wait for a run
   Chooser choose_;
   Plan plan_;
   int strip_rows_ = 0;  // of the plan
