@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include "../kernels/lowbit.h"
 #include "../kernels/winograd.h"
 #include "../src/convolve.h"
 #include "../src/cpu.h"
@@ -31,7 +30,7 @@ Widths widths_of(const Kernel& kernel) {
   if (winograd_of(kernel.layout) != nullptr) {
     return {kernel.layout == Layout::kWinograd2x4 ? 3 : 4, kernel.layout == Layout::kWinograd2x4 ? 3 : 6};
   }
-  if (is_lowbit(kernel.layout)) return {kernel.lowbit.wbits, kernel.lowbit.abits};
+  if (kernel.lowbit.wbits < 8) return {kernel.lowbit.wbits, kernel.lowbit.abits};
   return kernel.bits >= 15 ? Widths{kernel.bits - 8, 8} : Widths{4, 6};
 }
 
@@ -60,13 +59,14 @@ void count(const Kernel& kernel) {
   const Widths widths = widths_of(kernel);
   const bool transposed = kernel.op == OpKind::kTransposed;
   const int side = transposed ? 2 : (kernel.side == 0 ? 3 : kernel.side), scale = transposed ? 2 : 1;
-  const int out = kernel.max_out < kChannels ? 2 : kChannels, row = (kWidth + 2) * kChannels;
-  std::vector<uint8_t> in(static_cast<size_t>(row) * (kHeight + 4) + kOverreadPixels * kChannels + kOverreadBytes, 1);
-  std::vector<uint8_t> to(static_cast<size_t>(scale * scale) * in.size());
+  const int out = kernel.max_out < kChannels ? 2 : kChannels;
+  constexpr ptrdiff_t kRow = ptrdiff_t{kWidth + 2} * kChannels;
+  std::vector<uint8_t> in(kRow * (kHeight + 4) + size_t{kOverreadPixels} * kChannels + kOverreadBytes, 1);
+  std::vector<uint8_t> to(static_cast<size_t>(scale) * static_cast<size_t>(scale) * in.size());
   const std::vector<float> m(kChannels, 0.0078125f), b(kChannels, 1.0f);
   ConvJob job;
-  job.in = {in.data() + row + kChannels, kHeight, kWidth, kChannels, row, kChannels};
-  job.out = {to.data(), scale * kHeight, scale * kWidth, out, scale * row, kChannels};
+  job.in = {in.data() + kRow + kChannels, kHeight, kWidth, kChannels, kRow, kChannels};
+  job.out = {to.data(), scale * kHeight, scale * kWidth, out, scale * kRow, kChannels};
   job.transposed = transposed;
   job.side = side;
   job.wbits = widths.wbits;
