@@ -42,8 +42,8 @@ class Session {
   void choose_by(Chooser choose);
   Chooser chooser() const;
 
-  // 10^9 multiply-accumulates a second that this CPU's own instruction for bytes does, with all threads (peak.h); 0 where
-  // that is not known.
+  // 10^9 multiply-accumulates a second that this CPU's own instruction for bytes does, with all threads (peak.h); 0
+  // where that is not known.
   double peak_gmacs();
 
   // Inside an observer: codes [channels, height, width] of a tensor that is alive.
