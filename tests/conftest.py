@@ -40,6 +40,14 @@ def realdata() -> Path:
     return Path(os.environ["UNETQ_DATA"]).resolve()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def untuned() -> Iterator[None]:
+    """Kernels are chosen by the table, not by what the developer's own machine was tuned to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNETQ_TIMINGS", "off")
+        yield
+
+
 LOCALE = locale.setlocale(locale.LC_ALL)
 
 

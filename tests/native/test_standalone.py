@@ -163,6 +163,24 @@ def test_report(command: Path, models: dict[str, Path], tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.nii", "study.nii"]
 
 
+def test_tune(command: Path, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = nifti(tmp_path / "study.nii", np.random.default_rng(1).integers(0, 99, (70, 50, 2)).astype(np.int16))
+    succeed(command, models["tiles"], source, tmp_path / "want.nii", "--threads", 1)
+    assert "UNETQ_TIMINGS" in refuse(command, models["tiles"], source, tmp_path / "mask.nii", "--tune")
+    assert not (tmp_path / "mask.nii").exists()
+    monkeypatch.setenv("UNETQ_TIMINGS", str(tmp_path / "timings.txt"))
+    tuned = run(command, models["tiles"], source, tmp_path / "mask.nii", "--tune", "--json", "--threads", 1)
+    assert (tmp_path / "mask.nii").read_bytes() == (tmp_path / "want.nii").read_bytes()
+    assert "timing run" in tuned.stderr
+    # Python reads the same file, and picks the same kernels.
+    rows = open_model(models["tiles"], 1).profile(np.zeros((1, 32, 32), np.float32))
+    assert all(row["tuned"] for row in rows if row["kernel"] != "in_place")
+    kernels = {row["name"]: row["kernel"] for row in rows}
+    assert {row["name"]: row["kernel"] for row in json.loads(tuned.stdout)["layers"]} == kernels
+    later = succeed(command, models["tiles"], source, tmp_path / "mask.nii", "--threads", 1)
+    assert {row["name"]: row["kernel"] for row in later["layers"]} == kernels
+
+
 @pytest.mark.parametrize("net", [NetSpec(base=32, depth=2), NetSpec(base=16, depth=3, upsampling="transposed")])
 def test_memory_is_what_info_says(command: Path, net: NetSpec, tmp_path: Path) -> None:
     path = write_model(random_graph(net, 0), ModelMeta(PrepSpec(), (Label("a"),)), tmp_path / "model.gguf")

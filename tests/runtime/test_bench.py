@@ -27,12 +27,27 @@ def test_bench(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < result["ms_min"] <= result["ms_median"] <= result["ms_p90"]
     assert 2**20 < result["peak_rss_bytes"] < 200 * 2**20
     assert [layer["name"] for layer in result["layers"]][:2] == ["input", "enc0.conv1"]
-    assert all(set(layer) == {"name", "op", "kernel", "ms", "gmacs", "why"} for layer in result["layers"])
+    assert all(set(layer) == {"name", "op", "kernel", "ms", "gmacs", "of_peak", "why"} for layer in result["layers"])
     kernels = {row["name"] for row in _native.kernels()} | {"in_place"}
     assert {layer["kernel"] for layer in result["layers"]} <= kernels
     # The layers' own figures and the whole's are of one size: MACs = sum of ms x GMAC/s.
+    assert (result["peak_gmacs"], result["of_peak"], result["layers"][1]["of_peak"]) == (None, None, None)  # scalar
     macs = sum(layer["ms"] * layer["gmacs"] for layer in result["layers"])
     assert macs == pytest.approx(result["ms_median"] * result["gmacs"])
+
+
+@pytest.mark.parametrize("isa", [isa for isa in _native.isas() if isa in ("avx2", "avx512vnni", "avx512icelake")])
+def test_share_of_the_peak(model: Path, monkeypatch: pytest.MonkeyPatch, isa: str) -> None:
+    monkeypatch.setenv("UNETQ_ISA", isa)
+    result = bench(model, (24, 24), repeats=3)
+    assert result["of_peak"] == pytest.approx(result["gmacs"] / result["peak_gmacs"])
+    for layer in result["layers"]:
+        assert layer["of_peak"] == pytest.approx(layer["gmacs"] / result["peak_gmacs"])
+        assert layer["of_peak"] < 4, "no kernel saves more than F(4x3), 3.6 times"
+    assert 1 < result["peak_gmacs"] < 2000
+    if isa != "avx2":  # half as wide, and three instructions in place of one
+        monkeypatch.setenv("UNETQ_ISA", "avx2")
+        assert 1.5 * bench(model, (24, 24), repeats=3)["peak_gmacs"] < result["peak_gmacs"]
 
 
 def test_refusals(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

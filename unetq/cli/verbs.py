@@ -248,6 +248,29 @@ def bench(
 
 
 @app.command()
+def tune(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    size: Annotated[str | None, typer.Option(help="Height x width in pixels; default: a tile of the model.")] = None,
+    threads: Threads = 0,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="File for the times; default: $UNETQ_TIMINGS, or below ~/.cache.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time the kernels that could run each layer on this machine; later runs of that size take the fastest."""
+    from unetq.report.tables import tune_table
+    from unetq.runtime.bench import parse_size
+    from unetq.runtime.tune import tune as run_tune
+
+    with progress("tune") as advance:
+        result = run_tune(model, parse_size(size) if size else None, threads, cache, advance)
+    if as_json:
+        return emit(result, True)
+    note.print(tune_table(result))
+    return None
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for table.csv, runs.csv, table.json and index.html.")],

@@ -15,7 +15,7 @@ from unetq.report.columns import headings
 from unetq.report.rows import Row
 from unetq.report.words import NONE, show_bytes, show_ms
 
-__all__ = ["bench_table", "csv_text", "info_table", "memory_table", "peers_table", "rich_table"]
+__all__ = ["bench_table", "csv_text", "info_table", "memory_table", "peers_table", "rich_table", "tune_table"]
 
 
 class Meta(Protocol):
@@ -125,7 +125,7 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
     table = Table(header_style="bold")
     for heading in ("Layer", "Operation", "Kernel"):
         table.add_column(heading)
-    for heading in ("ms", "GMAC/s", "share"):
+    for heading in ("ms", "share", "GMAC/s", "of peak"):
         table.add_column(heading, justify="right")
     total = sum(layer["ms"] for layer in bench["layers"]) or 1.0
     for layer in bench["layers"]:
@@ -135,8 +135,9 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
             layer["op"],
             layer["kernel"] or NONE,
             f"{layer['ms']:.3f}",
-            speed,
             f"{layer['ms'] / total:.0%}",
+            speed,
+            f"{layer['of_peak']:.0%}" if layer.get("of_peak") else NONE,
         )
         table.add_row(*map(str, cells))
     reasons = dict.fromkeys(f"{layer['kernel']}: {layer['why']}" for layer in bench["layers"] if layer.get("why"))
@@ -146,7 +147,33 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
         f"fastest {show_ms(bench['ms_min'])}, "
         f"{bench['gmacs']:.1f} GMAC/s, peak memory of the process {show_bytes(bench['peak_rss_bytes'])}"
     )
+    if bench.get("peak_gmacs"):
+        line += (
+            f"\nthe CPU's own multiply instruction does {bench['peak_gmacs']:.1f} GMAC/s: the network is at "
+            f"{bench['of_peak']:.0%}; above 100 % a kernel needs fewer multiplications than it replaces"
+        )
     return Group(table, Text("\n".join([*reasons, line])))
+
+
+def tune_table(tuned: Mapping[str, Any]) -> RenderableType:
+    """What was measured (`unetq.runtime.tune.tune`) for the terminal: a line a layer, the fastest first, then the whole."""
+    table = Table(header_style="bold")
+    for heading in ("Layer", "Kernel", "instead of"):
+        table.add_column(heading)
+    table.add_column("ms", justify="right")
+    table.add_column("others")
+    for layer in tuned["layers"]:
+        ms = dict(sorted(layer["ms"].items(), key=lambda item: item[1]))
+        chosen, first = layer["chosen"], layer["first"]
+        others = ", ".join(f"{name} {time:.3f}" for name, time in ms.items() if name != chosen)
+        table.add_row(layer["name"], chosen, NONE if chosen == first else first, f"{ms[chosen]:.3f}", others)
+    threads = f"{tuned['threads']} thread{'s' if tuned['threads'] != 1 else ''}"
+    lines = [
+        f"{tuned['size']}, {tuned['cpu']}, {tuned['isa']}, {threads}: {show_ms(tuned['ms_chosen'])} in all layers, "
+        f"{show_ms(tuned['ms_first'])} with the table's own choice",
+        f"kept in {tuned['timings']}" + (f", which {tuned['replaced']} and begins anew" if tuned["replaced"] else ""),
+    ]
+    return Group(table, *(Text(line) for line in lines))
 
 
 def peers_table(bench: Mapping[str, Any]) -> RenderableType:

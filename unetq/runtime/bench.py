@@ -62,9 +62,11 @@ def bench(
         environment: variables of the timing process beside its own.
 
     Returns:
-        {isa, threads, size, ms_median, ms_min, ms_p90, repeats, peak_rss_bytes, gmacs,
-        layers: [{name, op, kernel, ms, gmacs, why}]}; gmacs are 10^9 multiply-accumulates per second, why is the reason for
-        the kernel.
+        {isa, threads, size, ms_median, ms_min, ms_p90, repeats, peak_rss_bytes, gmacs, peak_gmacs, of_peak,
+        layers: [{name, op, kernel, ms, gmacs, of_peak, why}]}; gmacs are 10^9 multiply-accumulates per second of the direct
+        convolution, peak_gmacs what the CPU's multiply instruction alone does with these threads, of_peak the one over the
+        other (both None where the peak is not known): above 1 where a kernel needs fewer multiplications. why is the
+        reason for the kernel.
 
     Raises:
         UserError: the file is no model, or the image does not fit into memory.
@@ -96,6 +98,11 @@ def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) ->
     layers = _layers(model, image, min(repeats, 9))
     median = statistics.median(times)
     reasons = explain(model, layers)
+    gmacs, most = sum(layer["macs"] for layer in layers) / median / 1e6, model.peak_gmacs()
+
+    def share(rate: float) -> float | None:
+        return rate / most if most else None
+
     return {
         "isa": model.isa,
         "threads": model.threads,
@@ -105,9 +112,15 @@ def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) ->
         "ms_p90": float(np.percentile(times, 90)),
         "repeats": repeats,
         "peak_rss_bytes": peak,
-        "gmacs": sum(layer["macs"] for layer in layers) / median / 1e6,
+        "gmacs": gmacs,
+        "peak_gmacs": most,
+        "of_peak": share(gmacs),
         "layers": [
-            {**{key: layer[key] for key in ("name", "op", "kernel", "ms", "gmacs")}, "why": reasons[layer["name"]]}
+            {
+                **{key: layer[key] for key in ("name", "op", "kernel", "ms", "gmacs")},
+                "of_peak": share(layer["gmacs"]),
+                "why": reasons[layer["name"]],
+            }
             for layer in layers
         ],
     }

@@ -12,28 +12,26 @@ __all__ = ["explain"]
 
 
 def explain(model: Model, layers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """A half sentence for each layer of a profile, by name: how many rows of the kernel table could run it, and the bound that
-    keeps the chosen one exact.
+    """A half sentence for each layer of a profile, by name: whether the table's order or `unetq tune` chose the kernel, of how
+    many that could run it, and the bound that keeps it exact.
 
     Args:
         model: the model that was profiled.
-        layers: rows with name, op and kernel (`Model.profile`).
+        layers: rows with name, op, kernel and tuned (`Model.profile`).
     """
     # In order of preference; an instruction set includes those before it.
     table, order = {row["name"]: row for row in _native.kernels()}, _native.isas()
     reach = order[: order.index(model.isa) + 1] if model.isa in order else order
-    return {
-        layer["name"]: _reason(_demand(model, layer["name"]), table.get(layer["kernel"]), table, reach)
-        for layer in layers
-    }
+    return {layer["name"]: _reason(_demand(model, layer), table.get(layer["kernel"]), table, reach) for layer in layers}
 
 
-def _demand(model: Model, name: str) -> dict[str, Any]:
-    op = model.graph.op(name)
+def _demand(model: Model, layer: Mapping[str, Any]) -> dict[str, Any]:
+    op = model.graph.op(layer["name"])
     # Signed ternary codes are stored as code + 1: 2 bits, as the tensor says.
     bits = (op.wbits, model.graph.tensors[op.inputs[0]].bits)
     out = model.graph.tensors[op.output].channels
-    return {"op": op.kind, "kernel": op.kernel, "weights": op.weights, "bits": bits, "out": out}
+    found = "fastest by this machine's timings" if layer["tuned"] else "first"
+    return {"op": op.kind, "kernel": op.kernel, "weights": op.weights, "bits": bits, "out": out, "found": found}
 
 
 def _fits(row: Mapping[str, Any], demand: Mapping[str, Any]) -> bool:
@@ -54,7 +52,7 @@ def _reason(
         return "no kernel: its inputs are written where its output is to be"
     rows = [row for row in table.values() if row["op"] == demand["op"] and row["isa"] in reach]
     if not demand["kernel"]:
-        return f"first of {len(rows)} for {demand['op']} on {reach[-1]}"
+        return f"{demand['found']} of {len(rows)} for {demand['op']} on {reach[-1]}"
     # A row with side 0 takes any.
     sides = [row for row in rows if row["kernel"] in (0, demand["kernel"])]
     fits = [row for row in sides if _fits(row, demand)]
@@ -65,6 +63,6 @@ def _reason(
         else "for these weights, whose transforms fit 8 bits"
     )
     return (
-        f"first of {len(fits)} that may fit, of {len(sides)} for this operation on {reach[-1]}; exact with "
+        f"{demand['found']} of {len(fits)} that may fit, of {len(sides)} for this operation on {reach[-1]}; exact with "
         f"{wbits}-bit weights and {abits}-bit activations {bound}"
     )

@@ -87,7 +87,7 @@ class Model:
         return result
 
     def profile(self, image: Image) -> list[dict[str, Any]]:
-        """One run, operation by operation: [{name, op, kernel, ms, macs}]."""
+        """One run, operation by operation: [{name, op, kernel, ms, macs, tuned}]."""
         result: list[dict[str, Any]] = _refusing(self.path, lambda: self._native.profile(image))
         return result
 
@@ -100,6 +100,31 @@ class Model:
         """The arena of a run of this size: [{tensors, bytes, offset, rows, height, first_op, last_op}]."""
         result: list[dict[str, Any]] = _refusing(self.path, lambda: self._native.buffers(height, width))
         return result
+
+    def tune(self, size: tuple[int, int], timings: Path, progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        """Times the kernels that could run each operation for images of this size, and from then on runs the fastest; models
+        that are opened later do, too, if `timings` is the file that they read (`unetq.runtime.tune`).
+
+        Args:
+            size: (height, width) in pixels.
+            timings: file that gets the times, beside those of other sizes and models in it.
+            progress: called with (done, total) after each run of the network.
+
+        Returns:
+            [{name, op, first, chosen, ms: {kernel: milliseconds}}] of each operation that has a kernel; `first` is the
+            kernel table's own choice.
+
+        Raises:
+            UserError: the image does not fit into memory, or the file cannot be written.
+        """
+        call = (*size, str(timings), progress)
+        result: list[dict[str, Any]] = _refusing(self.path, lambda: self._native.tune(*call))
+        return result
+
+    def peak_gmacs(self) -> float | None:
+        """10^9 multiply-accumulates a second that this CPU's instruction for bytes does with this many threads and nothing
+        else to do, measured now; None where nothing was written to measure it."""
+        return float(self._native.peak_gmacs()) or None
 
     @property
     def skips(self) -> set[str]:

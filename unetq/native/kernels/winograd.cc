@@ -166,7 +166,7 @@ void pack_winograd(const WeightSource& source, const Winograd& winograd, int fir
 int winograd_chunk(int channels) { return channels <= 16 ? 16 : channels <= 32 ? 32 : 64; }
 
 int winograd_block_tiles(const Winograd& winograd, int channels) {
-  constexpr int kCache = 192 * 1024;
+  constexpr int kCache = 96 * 1024;
   if (winograd.run > 0) return 24;  // their sums take 24 to 36 KiB, and are read at once
   const int bytes = winograd.y->positions * winograd.x->positions * ((channels + 63) / 64 * 64);
   return std::max(24, std::min(96, kCache / bytes / 12 * 12));

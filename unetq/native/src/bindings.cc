@@ -10,6 +10,7 @@
 
 #include "cpu.h"
 #include "execute.h"
+#include "tune.h"
 
 namespace py = pybind11;
 
@@ -83,10 +84,11 @@ class PyModel {
     struct Row {
       double seconds, macs;
       const char* kernel;
+      bool tuned;
     };
     std::vector<Row> rows;
     const Observer note = [&](size_t op, double seconds) {
-      rows.push_back({seconds, session_->macs(op), session_->kernel_name(op)});
+      rows.push_back({seconds, session_->macs(op), session_->kernel_name(op), session_->tuned(op)});
     };
     run_observed(image, {note});
     py::list result;
@@ -98,6 +100,7 @@ class PyModel {
       row["kernel"] = rows[i].kernel;
       row["ms"] = rows[i].seconds * 1e3;
       row["macs"] = static_cast<uint64_t>(rows[i].macs);
+      row["tuned"] = rows[i].tuned;
       result.append(row);
     }
     return result;
@@ -134,6 +137,42 @@ class PyModel {
       result.append(row);
     }
     return result;
+  }
+
+  // Times the kernels for an image of this size and adds the times to a file.
+  py::list tune(int height, int width, const std::string& path, const py::function& progress) {
+    Tuned tuned;
+    Status status;
+    {
+      py::gil_scoped_release release;
+      status = unetq::tune(
+          session_.get(), {session_->in_channels(), height, width},
+          [&](int done, int total) {
+            const py::gil_scoped_acquire acquire;
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            progress(done, total);
+          },
+          &tuned);
+      if (status.ok) status = add_timings(path, tuned.timings);
+    }
+    raise_unless(status);
+    py::list result;
+    for (const TunedLayer& layer : tuned.layers) {
+      py::dict row, ms;
+      for (const auto& [kernel, time] : layer.ms) ms[kernel->name] = time;
+      row["name"] = session_->model().ops[layer.op].name;
+      row["op"] = op_name(session_->model().ops[layer.op].kind);
+      row["first"] = layer.first->name;
+      row["chosen"] = layer.chosen->name;
+      row["ms"] = ms;
+      result.append(row);
+    }
+    return result;
+  }
+
+  double peak_gmacs() {
+    const py::gil_scoped_release release;
+    return session_->peak_gmacs();
   }
 
   std::string isa() const { return isa_name(session_->isa()); }
@@ -181,6 +220,8 @@ PYBIND11_MODULE(_native, module) {
       .def("profile", &PyModel::profile, py::arg("image"))
       .def("plan", &PyModel::plan, py::arg("height"), py::arg("width"))
       .def("buffers", &PyModel::buffers, py::arg("height"), py::arg("width"))
+      .def("tune", &PyModel::tune, py::arg("height"), py::arg("width"), py::arg("path"), py::arg("progress"))
+      .def("peak_gmacs", &PyModel::peak_gmacs)
       .def_property_readonly("isa", &PyModel::isa)
       .def_property_readonly("hash", &PyModel::hash)
       .def_property_readonly("threads", &PyModel::threads);
@@ -189,5 +230,15 @@ PYBIND11_MODULE(_native, module) {
     for (unetq::Isa isa : unetq::available_isas()) names.emplace_back(unetq::isa_name(isa));
     return names;
   });
+  module.def("cpu_model", &unetq::cpu_model);
+  module.def("default_timings_path", &unetq::default_timings_path);
+  module.def(
+      "read_timings",
+      [](const std::string& path) {
+        std::string why;
+        const std::shared_ptr<const unetq::Timings> timings = unetq::read_timings(path, &why);
+        return py::make_tuple(*timings, why);
+      },
+      py::arg("path"), "({layer: {kernel: ms}}, why there are none although there is a file, or \"\").");
   unetq::bind_kernels(module);
 }

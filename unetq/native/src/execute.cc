@@ -1,6 +1,7 @@
 #include "execute.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cmath>
@@ -9,8 +10,10 @@
 #include <iterator>
 #include <limits>
 
+#include "../kernels/peak.h"
 #include "convolve.h"
 #include "cpu.h"
+#include "timings.h"
 
 namespace unetq {
 
@@ -64,9 +67,10 @@ Status Session::open(const std::string& path, int threads, bool verify_hash, std
   auto made = std::make_unique<Session>();
   if (Status status = choose_isa(&made->isa_); !status.ok) return status;
   if (Status status = open_model(path, verify_hash, &made->model_); !status.ok) return status;
+  made->pool_ = std::make_unique<Pool>(threads == 0 ? physical_cores() : threads);
+  made->choose_ = fastest_by(read_timings(default_timings_path()), made->isa_, made->threads());
   Plan probe;  // refuses what this runtime cannot do before the first image
   if (Status status = made->plan({64, 64}, &probe); !status.ok) return status;
-  made->pool_ = std::make_unique<Pool>(threads == 0 ? physical_cores() : threads);
   *session = std::move(made);
   return Status::fine();
 }
@@ -78,11 +82,12 @@ uint64_t Session::bytes_of(const Plan& plan) const {
 
 Status Session::plan(PlanSize size, Plan* plan) const {
   const uint64_t limit = limit_.load();
-  Status status = make_plan(model_, size, isa_, plan);
+  const Chooser choose = chooser();
+  Status status = make_plan(model_, size, isa_, choose, plan);
   const auto done = [&] { return !status.ok || limit == 0 || bytes_of(*plan) <= limit; };
   for (int rows : kLeanRows) {
     if (done()) return status;
-    if (size.strip_rows == 0) status = make_plan(model_, {size.height, size.width, rows, true}, isa_, plan);
+    if (size.strip_rows == 0) status = make_plan(model_, {size.height, size.width, rows, true}, isa_, choose, plan);
   }
   if (done()) return status;
   return Status::fail("An image of " + std::to_string(size.height) + " x " + std::to_string(size.width) +
@@ -92,10 +97,11 @@ Status Session::plan(PlanSize size, Plan* plan) const {
 
 Status Session::least_bytes(int height, int width, uint64_t* bytes) const {
   Plan plan;
+  const Chooser choose = chooser();
   *bytes = std::numeric_limits<uint64_t>::max();
   for (int rows :
        {0, *std::rbegin(kLeanRows)}) {  // of a small image the strips' own buffers may be more than they save
-    const Status status = make_plan(model_, {height, width, rows, rows > 0}, isa_, &plan);
+    const Status status = make_plan(model_, {height, width, rows, rows > 0}, isa_, choose, &plan);
     if (!status.ok) return status;
     *bytes = std::min(*bytes, bytes_of(plan));
   }
@@ -105,8 +111,36 @@ Status Session::least_bytes(int height, int width, uint64_t* bytes) const {
 void Session::limit_memory(uint64_t bytes) {
   const std::scoped_lock lock(mutex_);
   limit_.store(bytes);
+  memory_bytes_ = 0;
   memory_.reset();
   arena_ = nullptr;  // the next run plans anew
+}
+
+Chooser Session::chooser() const {
+  const std::scoped_lock lock(choose_mutex_);
+  return choose_;
+}
+
+void Session::choose_by(Chooser choose) {
+  const std::scoped_lock lock(mutex_, choose_mutex_);
+  choose_ = std::move(choose);
+  arena_ = nullptr;  // the next run plans anew
+}
+
+// What other programs take away only ever adds to a time, and a peak is what the CPU can do: the fastest run counts.
+double Session::peak_gmacs() {
+  constexpr int kRuns = 60, kRounds = 10000;
+  const std::scoped_lock lock(mutex_);
+  const PeakFn peak = peak_of(isa_);
+  double best = 0;
+  for (int i = 0; peak != nullptr && i < kRuns; ++i) {
+    std::atomic<double> macs{0};
+    const auto begin = std::chrono::steady_clock::now();
+    pool_->parallel_for(pool_->threads(), [&](int) { macs.store(peak(kRounds)); });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (seconds > 0) best = std::max(best, macs.load() * pool_->threads() / seconds / 1e9);
+  }
+  return best;
 }
 
 Status Session::prepare(PlanSize size) {
@@ -116,11 +150,17 @@ Status Session::prepare(PlanSize size) {
   }
   Plan plan;
   if (Status status = this->plan(size, &plan); !status.ok) return status;
-  memory_.reset();
-  arena_ = nullptr;
-  // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
   const size_t bytes = bytes_of(plan);
-  memory_ = {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
+  // What other kernels had for the same image will do, if it suffices: its pages are there already.
+  const bool reuse = memory_bytes_ >= bytes && plan_.height == height && plan_.width == width;
+  arena_ = nullptr;
+  if (!reuse) {
+    memory_bytes_ = 0;
+    memory_.reset();
+    // calloc: zeroed pages come from the system only when they are touched, and kernels read bytes that nobody wrote.
+    memory_ = {static_cast<uint8_t*>(std::calloc(bytes, 1)), std::free};
+    memory_bytes_ = memory_ == nullptr ? 0 : bytes;
+  }
   if (memory_ == nullptr) {
     return Status::fail("There are not the " + std::to_string(bytes >> 20) + " MiB of memory that an image of " +
                         std::to_string(height) + " x " + std::to_string(width) + " pixels needs; use smaller tiles.");

@@ -47,12 +47,21 @@ class Session {
   uint64_t bytes_of(const Plan& plan) const;
   Status least_bytes(int height, int width, uint64_t* bytes) const;
 
+  // Who picks the kernels from the next plan on. At first those do that this machine was tuned to (timings.h).
+  void choose_by(Chooser choose);
+  Chooser chooser() const;
+
+  // 10^9 multiply-accumulates a second that this CPU's own instruction for bytes does, with all threads (peak.h); 0
+  // where that is not known.
+  double peak_gmacs();
+
   // Inside an observer: codes [channels, height, width] of a tensor that is alive.
   std::vector<int16_t> tensor_codes(int tensor) const;
 
   // Multiply-accumulates of an operation in the plan of the last run.
   double macs(size_t op) const;
   const char* kernel_name(size_t op) const;
+  bool tuned(size_t op) const { return plan_.steps[op].tuned; }
 
   const Model& model() const { return model_; }
   const Plan& current() const { return plan_; }
@@ -87,9 +96,12 @@ class Session {
   std::unique_ptr<Pool> pool_;
   std::mutex mutex_;
   std::atomic<uint64_t> limit_{0};
+  mutable std::mutex choose_mutex_;  // of choose_: plan() does not wait for a run
+  Chooser choose_;
   Plan plan_;
   int strip_rows_ = 0;  // of the plan
   std::unique_ptr<uint8_t[], void (*)(void*)> memory_{nullptr, nullptr};
+  size_t memory_bytes_ = 0;
   uint8_t* arena_ = nullptr;
   uint8_t* scratch_ = nullptr;
 };

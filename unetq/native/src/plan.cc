@@ -23,8 +23,8 @@ ptrdiff_t pixel_stride(int channels) { return channels < 4 ? channels : (channel
 
 class Planner {
  public:
-  Planner(const Model& model, Isa isa, bool lean, Plan* plan)
-      : model_(model), isa_(isa), max_kept_(lean ? 0 : kMaxKept), plan_(*plan) {}
+  Planner(const Model& model, Isa isa, const Chooser& choose, bool lean, Plan* plan)
+      : model_(model), isa_(isa), choose_(choose), max_kept_(lean ? 0 : kMaxKept), plan_(*plan) {}
 
   Status make() {
     if (Status status = check_ends(); !status.ok) return status;
@@ -151,6 +151,24 @@ class Planner {
     return weight_source(job, 0, 0);
   }
 
+  Layer layer_of(size_t i, const Demand& demand) const {
+    const Op& op = model_.ops[i];
+    const int in = plan_.tensors[op.input_a].buffer, level = model_.tensors[op.output].level;
+    Layer layer;
+    layer.op = i;
+    layer.kind = op.kind;
+    layer.weights = op.weights;
+    layer.side = op.kernel;
+    layer.wbits = demand.wbits;
+    layer.abits = demand.abits;
+    layer.in_channels = model_.tensors[op.input_a].channels;
+    layer.in_pixel = in < 0 ? 0 : static_cast<int>(plan_.buffers[in].pixel);  // the image is planar
+    layer.out_channels = demand.out_channels;
+    layer.height = level_size(plan_.height, level);
+    layer.width = level_size(plan_.width, level);
+    return layer;
+  }
+
   Status select(size_t i) {
     const Op& op = model_.ops[i];
     const Tensor& in = model_.tensors[op.input_a];
@@ -171,9 +189,12 @@ class Planner {
     }
     const std::vector<const Kernel*> rows = candidates(demand, isa_);
     if (rows.empty()) return Status::fail("Layer " + op.name + " has no kernel in this runtime; update unetq.");
-    step.kernel = rows.front();
+    const Layer layer = layer_of(i, demand);
+    const Kernel* const chosen = choose_ ? choose_(layer, rows) : nullptr;
+    step.tuned = chosen != nullptr;
+    step.kernel = step.tuned ? chosen : rows.front();
     if (step.kernel->conv != nullptr) {
-      const int in_pixel = static_cast<int>(plan_.buffers[plan_.tensors[op.input_a].buffer].pixel);
+      const int in_pixel = layer.in_pixel;
       const ConvScratch scratch = conv_scratch(*step.kernel, op.kind == OpKind::kConv ? op.kernel : 1, in.channels,
                                                in_pixel, demand.out_channels);
       step.scratch_bytes = align_up(scratch.shared);
@@ -263,6 +284,7 @@ class Planner {
 
   const Model& model_;
   const Isa isa_;
+  const Chooser& choose_;
   const size_t max_kept_;
   Plan& plan_;
 };
@@ -273,7 +295,7 @@ int level_size(int size, int level) {
   return static_cast<int>((static_cast<int64_t>(size) + (int64_t{1} << level) - 1) >> level);
 }
 
-Status make_plan(const Model& model, PlanSize size, Isa isa, Plan* plan) {
+Status make_plan(const Model& model, PlanSize size, Isa isa, const Chooser& choose, Plan* plan) {
   constexpr int kMaxSide = 1 << 20;
   const int height = size.height, width = size.width;
   *plan = {};
@@ -284,7 +306,7 @@ Status make_plan(const Model& model, PlanSize size, Isa isa, Plan* plan) {
                         " pixels cannot be run; each side must be 1 to 1048576.");
   }
   plan->groups = make_groups(model, height, width, size.strip_rows);
-  return Planner(model, isa, size.lean, plan).make();
+  return Planner(model, isa, choose, size.lean, plan).make();
 }
 
 }  // namespace unetq

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "../kernels/select.h"
@@ -35,7 +36,21 @@ struct Step {
   bool copies[2] = {false, false};  // concatenation: which inputs have to be copied
   size_t scratch_offset = 0, scratch_bytes = 0;
   bool keeps = false;  // its weights stay in its scratch from strip to strip
+  bool tuned = false;  // the kernel is a Chooser's
 };
+
+// What decides how fast the kernels of an operation are, beside the CPU and the number of threads.
+struct Layer {
+  size_t op = 0;  // in the model
+  OpKind kind = OpKind::kConv;
+  WeightKind weights = WeightKind::kNone;
+  int side = 0, wbits = 0, abits = 0;
+  int in_channels = 0, in_pixel = 0, out_channels = 0;  // in_pixel: bytes from pixel to pixel
+  int height = 0, width = 0;                            // of the output
+};
+
+// One of the rows, which can all do the layer and stand in order of preference (select.h); null: no opinion.
+using Chooser = std::function<const Kernel*(const Layer& layer, const std::vector<const Kernel*>& rows)>;
 
 struct Plan {
   int height = 0, width = 0;
@@ -56,6 +71,7 @@ struct PlanSize {
 };
 constexpr int kWhole = 1 << 30;
 
-Status make_plan(const Model& model, PlanSize size, Isa isa, Plan* plan);
+// Layers on which `choose` has no opinion, or all if it is empty, get the first row of the table that fits.
+Status make_plan(const Model& model, PlanSize size, Isa isa, const Chooser& choose, Plan* plan);
 
 }  // namespace unetq

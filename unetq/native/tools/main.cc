@@ -13,6 +13,7 @@
 
 #include "../src/cpu.h"
 #include "check.h"
+#include "../src/tune.h"
 #include "files.h"
 #include "memory.h"
 #include "segment.h"
@@ -23,7 +24,7 @@ namespace {
 using namespace unetq;  // NOLINT(google-build-using-namespace): this file is the program
 
 constexpr const char* kUsage =
-    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--max-memory SIZE] [--json]\n"
+    "unetq-run MODEL IN OUT [--threads N] [--tile PIXELS] [--spacing MM] [--max-memory SIZE] [--tune] [--json]\n"
     "unetq-run --self-test [--json]\n"
     "\n"
     "Segments a study: IN and OUT are .nii, .nii.gz, .npy or .pgm, both of one kind; OUT gets the geometry of IN.\n"
@@ -32,6 +33,7 @@ constexpr const char* kUsage =
     "  --tile PIXELS      side of a tile, in place of the model's own\n"
     "  --spacing MM       mm of a pixel in a slice, in place of what the file says\n"
     "  --max-memory SIZE  what the process may take, like 256M or 1G; the mask stays the same, or it refuses\n"
+    "  --tune             time the kernels first; this run and later ones of its size and threads take the fastest\n"
     "  --self-test        checks every kernel on this CPU against the reference; exit code 1 where one differs\n"
     "  --json             the result as JSON on standard output; progress and errors are on standard error\n";
 
@@ -40,7 +42,7 @@ struct Options {
   long threads = 0, tile = 0;
   double spacing = 0;
   uint64_t max_memory = 0;  // 0: no limit
-  bool json = false, help = false, self_test = false;
+  bool json = false, help = false, self_test = false, tune = false;
 };
 
 long whole_number(const std::string& name, const char* text) {
@@ -81,6 +83,8 @@ Options parse(int argc, char** argv) {
       options.help = true;
     } else if (word == "--self-test") {
       options.self_test = true;
+    } else if (word == "--tune") {
+      options.tune = true;
     } else if (word == "--threads") {
       options.threads = whole_number(word, next);
       ++i;
@@ -124,12 +128,12 @@ void check_output(const std::string& in, const std::string& out) {
   }
 }
 
-void show_progress(int64_t done, int64_t total) {
+void show_progress(const char* what, int64_t done, int64_t total) {
   if (isatty(STDERR_FILENO) != 0) {
-    std::fprintf(stderr, "\rtile %lld of %lld%s", static_cast<long long>(done), static_cast<long long>(total),
+    std::fprintf(stderr, "\r%s %lld of %lld%s", what, static_cast<long long>(done), static_cast<long long>(total),
                  done == total ? "\n" : "");
   } else if (done == total || done * 10 / total != (done - 1) * 10 / total) {
-    std::fprintf(stderr, "tile %lld of %lld\n", static_cast<long long>(done), static_cast<long long>(total));
+    std::fprintf(stderr, "%s %lld of %lld\n", what, static_cast<long long>(done), static_cast<long long>(total));
   }
 }
 
@@ -193,6 +197,21 @@ Prep preparation(const Options& options, const Model& model) {
   return prep;
 }
 
+void tune_to(const Study& study, const Job& job) {
+  const std::string path = default_timings_path();
+  if (path.empty()) {
+    throw Refusal("--tune has no place for its times: set HOME or XDG_CACHE_HOME, or name a file in UNETQ_TIMINGS.");
+  }
+  std::string why;
+  read_timings(path, &why);
+  if (!why.empty()) std::fprintf(stderr, "%s %s and begins anew\n", path.c_str(), why.c_str());
+  Tuned tuned;
+  const TuneProgress progress = [](int done, int total) { show_progress("timing run", done, total); };
+  Status status = tune(job.session, tile_size(study, job), progress, &tuned);
+  if (status.ok) status = add_timings(path, tuned.timings);
+  if (!status.ok) throw Refusal(status.message);
+}
+
 void run(const Options& options) {
   const auto begin = std::chrono::steady_clock::now();
   check_output(options.in, options.out);
@@ -202,7 +221,7 @@ void run(const Options& options) {
   Job job;
   job.session = session.get();
   job.prep = preparation(options, session->model());
-  job.on_tile = show_progress;
+  job.on_tile = [](int64_t done, int64_t total) { show_progress("tile", done, total); };
   job.on_layer = [&](size_t op, double seconds) { report.layers[op] += seconds; };
   Study study = read_study(options.in, room_for_study(options.max_memory));
   if (options.spacing > 0) {
@@ -210,6 +229,7 @@ void run(const Options& options) {
     study.knows_spacing = true;
   }
   fit_memory(study, job, options.max_memory);
+  if (options.tune) tune_to(study, job);
   const std::unique_ptr<uint8_t[]> mask = segment(study, job);
   write_mask(mask.get(), study, options.out);
   report.voxels.resize(static_cast<size_t>(std::max(2, session->out_channels())));

@@ -165,6 +165,11 @@ Need needed_bytes(const Study& study, const Job& job) {
   return need;
 }
 
+ImageSize tile_size(const Study& study, const Job& job) {
+  const Geometry at(study, job.prep);
+  return {1, at.tile_height(), at.tile_width()};
+}
+
 std::unique_ptr<uint8_t[]> segment(const Study& study, const Job& job) { return Segmenter(study, job).run(); }
 
 }  // namespace unetq

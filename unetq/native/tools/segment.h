@@ -24,6 +24,9 @@ struct Need {
 };
 Need needed_bytes(const Study& study, const Job& job);
 
+// What the network gets to see at a time.
+ImageSize tile_size(const Study& study, const Job& job);
+
 // Labels, x fastest, on the grid of the study itself.
 std::unique_ptr<uint8_t[]> segment(const Study& study, const Job& job);
 
