@@ -191,7 +191,11 @@ def _per_slice(
     depth = Grid(bench.study.volume).shape[0]
     if depth < 2:
         return
-    with st.expander("Slice by slice"):
+    # A chart costs three times as much as the pictures of a slice: it is drawn only where somebody looks at it.
+    opened = st.expander("Slice by slice", key="slice by slice", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
         label = st.selectbox("Label", bench.labels, key="slice label") if len(bench.labels) > 1 else bench.labels[0]
         number = list(range(1, depth + 1))
         if bench.study.volume.knows_spacing:
