@@ -14,6 +14,7 @@ import numpy as np
 import streamlit as st
 
 from unetq.app.audit import Audit
+from unetq.app.floating import find_float_runs
 from unetq.app.gate import Door
 from unetq.app.inference import Results
 from unetq.app.quality import Reviews
@@ -65,8 +66,8 @@ def versions() -> Versions:
 
 
 def models() -> dict[str, str]:
-    """Name -> path of the model files that the server offers."""
-    found = find_models(settings().models)
+    """Name -> path of the model files that the server offers, then of the float runs' checkpoints where torch is there."""
+    found = [*find_models(settings().models), *find_float_runs(settings().models)]
     return {model_name(file, found): str(file) for file in found}
 
 
