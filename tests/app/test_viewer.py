@@ -187,7 +187,12 @@ def test_a_ct_series_has_presets_and_goes_out_as_dicom_seg(
 def test_save(page: testing.AppTest, made: Made) -> None:
     segmented(page, made.nifti)
     panel(page, "Save")
-    for label in ("Save mask as NIfTI", "Save pictures (zip of PNG)", "Save the report (HTML)"):
+    for label in (
+        "Save mask as NIfTI",
+        "Save pictures (zip of PNG)",
+        "Save the report (HTML)",
+        "Save the report (PDF)",
+    ):
         button(page, label).click().run()
         assert not page.exception and not page.error
         assert len(page.get("download_button")) == 1
