@@ -38,7 +38,7 @@ def pdf(about: Sheet) -> bytes:
         def footer(self) -> None:
             """On every page."""
             self.set_y(-12)
-            self.set_font("helvetica", size=7)
+            self.set_font("helvetica", size=6.5)
             self.cell(
                 0, 4, _latin(f"{RESEARCH}. Study {about.bench.study.hash}, unetq, {now()}, page {self.page_no()}.")
             )
