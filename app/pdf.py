@@ -78,7 +78,7 @@ def _latin(text: str) -> str:
 
 
 def _line(page: FPDF, text: str, size: float, style: str = "") -> None:
-    page.set_font("helvetica", style, size)  # type: ignore[arg-type]
+    page.set_font("helvetica", style, size)
     page.multi_cell(0, 0.45 * size, _latin(text), new_x="LMARGIN", new_y="NEXT")
     page.ln(0.8)
 
