@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unetq.app.floating import CHECKPOINT, run_card
 from unetq.report.words import NONE, show_bytes, show_dice
 from unetq.runtime.model import open_model
 
@@ -14,11 +15,13 @@ __all__ = ["card_of", "dice_per_case"]
 
 
 def card_of(path: Path) -> dict[str, str]:
-    """Heading -> words of a model file's card.
+    """Heading -> words of the card of a model file, or of a float run's checkpoint.
 
     Raises:
         UserError: no such file, or a damaged one.
     """
+    if path.name == CHECKPOINT:
+        return run_card(path)
     model = open_model(path)
     info, meta = model.info(), model.meta
     about, prep = meta.provenance, meta.prep

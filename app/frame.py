@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import streamlit as st
 
 from unetq.app.audit import Audit
+from unetq.app.floating import find_float_runs
 from unetq.app.gate import Door
 from unetq.app.inference import Results
 from unetq.app.quality import Reviews
@@ -33,6 +35,7 @@ __all__ = [
     "models",
     "reviews",
     "settings",
+    "settle",
     "show_table",
     "table",
     "user",
@@ -63,8 +66,8 @@ def versions() -> Versions:
 
 
 def models() -> dict[str, str]:
-    """Name -> path of the model files that the server offers."""
-    found = find_models(settings().models)
+    """Name -> path of the model files that the server offers, then of the float runs' checkpoints where torch is there."""
+    found = [*find_models(settings().models), *find_float_runs(settings().models)]
     return {model_name(file, found): str(file) for file in found}
 
 
@@ -74,6 +77,16 @@ def user() -> str:
     if header:
         return str(st.context.headers.get(header, "")) or "unknown"
     return str(st.session_state.get("reviewer") or "").strip() or getpass.getuser()
+
+
+@st.cache_resource(show_spinner=False)
+def settle() -> None:
+    """Once a server, when the modules are read: takes what they made out of the search for garbage.
+
+    Streamlit searches the whole heap after every run of a page: 80 ms at each slice change, with these modules.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @st.cache_resource(show_spinner=False)

@@ -15,6 +15,7 @@ from unetq.app import frame
 from unetq.app.audit import now
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
+from unetq.app.floating import ENGINE
 from unetq.app.inference import uncertainty
 from unetq.app.jobs import Job
 from unetq.app.measure import Agreement, Size, agreement, remarks, show_area, show_volume, size_of
@@ -90,13 +91,22 @@ def result_panel(bench: Bench, look: Look) -> None:
     for warning in {result.warning for result in bench.results.values() if result.warning}:
         st.warning(warning)
     if bench.results:
-        isas = ", ".join(sorted({result.isa for result in bench.results.values()}))
-        st.caption(f"Native runtime, {isas}. Memory: weights, activations and scratch of the runtime.")
-        _uncertainty(bench)
+        _engines(bench)
         with st.expander("Model cards"):
             for name, result in bench.results.items():
                 frame.show_table({"": [name], **_card(result.key[1], bench.models[name])}, "words")
     _per_slice(bench, sizes, agreements)
+
+
+def _engines(bench: Bench) -> None:
+    """What ran the models, what their memory means, and how sure the native ones are."""
+    isas = sorted({result.isa for result in bench.results.values() if result.isa != ENGINE})
+    words = [f"Native runtime, {', '.join(isas)}: memory of weights, activations and scratch."] if isas else []
+    if any(result.isa == ENGINE for result in bench.results.values()):
+        words.append("Float: torch, memory of its whole process at its peak; the model file is the run's checkpoint.")
+    st.caption(" ".join(words))
+    if isas:
+        _uncertainty(bench)
 
 
 def measure_lines(
@@ -168,7 +178,8 @@ def _stamp(bench: Bench, name: str) -> int:
 
 def _uncertainty(bench: Bench) -> None:
     with st.expander("How sure is the model?"):
-        name = st.selectbox("Model", list(bench.results), key="sure model")
+        native = [name for name, result in bench.results.items() if result.isa != ENGINE]
+        name = st.selectbox("Model", native, key="sure model")
         flips = st.checkbox("Average over mirror images (4 times as long)", key="sure flips")
         job = st.session_state.get("job")
         if st.button("Show probability and entropy", width="stretch", disabled=bool(job and job.running)):
@@ -191,7 +202,11 @@ def _per_slice(
     depth = Grid(bench.study.volume).shape[0]
     if depth < 2:
         return
-    with st.expander("Slice by slice"):
+    # A chart costs three times as much as the pictures of a slice: it is drawn only where somebody looks at it.
+    opened = st.expander("Slice by slice", key="slice by slice", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
         label = st.selectbox("Label", bench.labels, key="slice label") if len(bench.labels) > 1 else bench.labels[0]
         number = list(range(1, depth + 1))
         if bench.study.volume.knows_spacing:

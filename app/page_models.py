@@ -8,6 +8,7 @@ import streamlit as st
 
 from unetq.app import frame
 from unetq.app.card import card_of, dice_per_case
+from unetq.app.floating import CHECKPOINT
 from unetq.runtime.model import open_model
 
 __all__ = ["page"]
@@ -23,7 +24,8 @@ def page() -> None:
     name = st.selectbox("Model", list(found), key="card")
     path = Path(found[name])
     with frame.guarded():
-        card, cases = card_of(path), dice_per_case(open_model(path).meta.provenance)
+        card = card_of(path)
+        cases = {} if path.name == CHECKPOINT else dice_per_case(open_model(path).meta.provenance)
     left, right = st.columns([2, 1], gap="large")
     with left:
         frame.show_table({"": [name], **{heading: [words] for heading, words in card.items()}}, "words")

@@ -27,6 +27,7 @@ WELCOME = """
 
 def page() -> None:
     """Draws the page once."""
+    frame.settle()
     with st.sidebar, frame.guarded():
         st.markdown("##### Study")
         study = sidebar.open_panel("Study", "study")

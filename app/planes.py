@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
 
 import nibabel as nib
@@ -42,10 +42,9 @@ class Grid:
         """Whether the file says where the patient's left, back and head are."""
         return self.volume.format == "nifti" and self.volume.knows_orientation
 
-    @cached_property
+    @property
     def _axes(self) -> NDArray[np.float64]:
-        axes: NDArray[np.float64] = nib.orientations.io_orientation(self.volume.affine)
-        return axes
+        return _axes_of(self.volume.affine.tobytes())
 
     def turned(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array (Z, Y, X) of the study's grid in the order of the screen, again (Z, Y, X)."""
@@ -170,3 +169,11 @@ class Grid:
         """The two entries of (z, y, x) that lie in the plane: rows, columns."""
         first, second = [n for axis, n in enumerate(of) if axis != AXIS[plane]]
         return first, second
+
+
+@cache
+def _axes_of(affine: bytes) -> NDArray[np.float64]:
+    """Axes and directions of an affine, float64 (4, 4); a page asks for those of a study dozens of times."""
+    axes: NDArray[np.float64] = nib.orientations.io_orientation(np.frombuffer(affine).reshape(4, 4))
+    axes.setflags(write=False)
+    return axes

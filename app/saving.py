@@ -13,6 +13,7 @@ from unetq.app.bench import Bench
 from unetq.app.export import SegOptions, formats, mask_file, pictures_file, seg_file
 from unetq.app.judging import agreements_of, measure_lines, sizes_of, tolerance_of
 from unetq.app.measure import remarks
+from unetq.app.pdf import pdf
 from unetq.app.scene import Look
 from unetq.app.sheet import Sheet, sheet
 from unetq.errors import UserError
@@ -51,8 +52,10 @@ def save_panel(bench: Bench, look: Look) -> None:
     _button("Save pictures (zip of PNG)", lambda: pictures_file(mask, study, look.display), bench, name)
     st.divider()
     nameless = st.checkbox("Leave the study's name out of the report", key="nameless")
-    _button("Save the report (HTML)", lambda: ("report.html", _report(bench, look, nameless)), bench, name)
-    st.caption("The report is one file; print it from the browser for a PDF.")
+    _button(
+        "Save the report (HTML)", lambda: ("report.html", sheet(_sheet(bench, look, nameless)).encode()), bench, name
+    )
+    _button("Save the report (PDF)", lambda: ("report.pdf", pdf(_sheet(bench, look, nameless))), bench, name)
 
 
 def _button(title: str, make: Callable[[], tuple[str, bytes]], bench: Bench, mask: str) -> None:
@@ -71,10 +74,9 @@ def _button(title: str, make: Callable[[], tuple[str, bytes]], bench: Bench, mas
         )
 
 
-def _report(bench: Bench, look: Look, nameless: bool) -> bytes:
+def _sheet(bench: Bench, look: Look, nameless: bool) -> Sheet:
     sizes, agreements = sizes_of(bench), agreements_of(bench, tolerance_of(bench.study))
     about: dict[str, Any] = {"lines": measure_lines(bench, sizes, agreements, -1), "remarks": remarks(sizes)}
-    found = Sheet(
+    return Sheet(
         bench, look, **about, reviews=frame.reviews().of(bench.study.hash), user=frame.user(), nameless=nameless
     )
-    return sheet(found).encode()

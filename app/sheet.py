@@ -15,7 +15,7 @@ from unetq.app.scene import Look, Picture, pictures, views
 from unetq.report.html import data_uri, head
 from unetq.report.paint import png
 
-__all__ = ["Sheet", "sheet"]
+__all__ = ["Sheet", "caption_of", "facts", "pictures_of", "sheet"]
 
 STYLE = """.planes { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 12px; }
 .planes img { position: static; width: 100%; height: auto; background: #000; border-radius: 4px; }
@@ -54,7 +54,7 @@ def sheet(about: Sheet) -> str:
 <header><div>
 <p class="eyebrow">unetq study report</p>
 <h1>{escape(name)}</h1>
-<p class="muted">{escape(_facts(about))}</p>
+<p class="muted">{escape(facts(about))}</p>
 <p class="research">Research use only, not a medical device</p>
 </div></header>
 <main>
@@ -70,7 +70,8 @@ def sheet(about: Sheet) -> str:
 """
 
 
-def _facts(about: Sheet) -> str:
+def facts(about: Sheet) -> str:
+    """Size of the study in voxels and mm."""
     array, spacing = about.bench.study.volume.array, about.bench.study.volume.spacing
     size = " x ".join(map(str, array.shape))
     known = about.bench.study.volume.knows_spacing
@@ -91,22 +92,30 @@ def _table(lines: Mapping[str, Sequence[str]], kind: str = "") -> str:
     return f'<table class="{kind}">{body}</table>'
 
 
-def _pictures(about: Sheet) -> str:
+def pictures_of(about: Sheet) -> tuple[Grid, list[Picture]]:
+    """The pictures of a report, and the grid that they are cut from."""
     look = about.look
     grid = Grid(about.bench.study.volume, look.neurological)
     # Side by side on the page only the slices' own plane; in a linked view all of them.
     planes = grid.planes if len(views(about.bench.scene)[look.view]) == 1 else look.planes
-    shown = pictures(about.bench.scene, replace(look, planes=planes))
-    return "".join(_figure(grid, look, picture) for picture in shown)
+    return grid, pictures(about.bench.scene, replace(look, planes=planes))
+
+
+def caption_of(grid: Grid, look: Look, picture: Picture) -> str:
+    """What a picture shows, which slice, and where its sides lie."""
+    left, right, top, bottom = grid.letters(picture.plane)
+    sides = f" ({left} left, {right} right, {top} up, {bottom} down)" if left else ""
+    return f"{picture.caption}, {grid.title(picture.plane).lower()}, slice {look.point[AXIS[picture.plane]] + 1}{sides}"
+
+
+def _pictures(about: Sheet) -> str:
+    grid, shown = pictures_of(about)
+    return "".join(_figure(grid, about.look, picture) for picture in shown)
 
 
 def _figure(grid: Grid, look: Look, picture: Picture) -> str:
     height, width = grid.size(picture.plane)
-    left, right, top, bottom = grid.letters(picture.plane)
-    sides = f" ({left} left, {right} right, {top} up, {bottom} down)" if left else ""
-    words = (
-        f"{picture.caption}, {grid.title(picture.plane).lower()}, slice {look.point[AXIS[picture.plane]] + 1}{sides}"
-    )
+    words = caption_of(grid, look, picture)
     colours = "".join(f'<i style="background: {colour}"></i>{escape(text)}' for colour, text in picture.legend)
     image = data_uri("image/png", png(picture.pixels))
     style = f"aspect-ratio: {width:.6g} / {height:.6g}"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from unetq.app import frame
 from unetq.app.audit import Audit
+from unetq.app.floating import CHECKPOINT, segment_float
 from unetq.app.guard import below
 from unetq.app.inference import Result, Results, segment
 from unetq.app.jobs import Job
@@ -157,7 +158,8 @@ def _segment_all(
         def on_tile(done: int, total: int, before: int = number) -> None:
             report(before * total + done, len(models) * total)
 
-        result = segment(path, study, kept, on_tile)
+        run = segment_float if path.name == CHECKPOINT else segment
+        result = run(path, study, kept, on_tile)
         audit.write(
             "segment",
             user,
@@ -165,7 +167,7 @@ def _segment_all(
             model=result.key[1],
             name=model_name(path),
             seconds=round(result.seconds, 3),
-            peak_rss_bytes=peak_rss_bytes(),
+            peak_rss_bytes=result.memory_bytes if path.name == CHECKPOINT else peak_rss_bytes(),
             isa=result.isa,
             warnings=[result.warning] if result.warning else [],
         )

@@ -155,14 +155,14 @@ def find_models(folders: Sequence[Path | str]) -> list[Path]:
 
 
 def model_name(path: Path, others: Sequence[Path] = ()) -> str:
-    """Short name: the run's folder for `model.gguf`, else the file's stem; the path where that is not unique.
+    """Short name: the run's folder for `model.gguf` and `best.pt`, else the file's stem; the path where that is not unique.
 
     >>> model_name(Path("runs/W4A6/model.gguf"))
     'W4A6'
     """
 
     def short(p: Path) -> str:
-        return p.parent.name if p.stem == "model" and p.parent.name else p.stem
+        return p.parent.name if p.stem in ("model", "best") and p.parent.name else p.stem
 
     return str(path) if any(short(other) == short(path) and other != path for other in others) else short(path)
 

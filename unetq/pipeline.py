@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,28 @@ from unetq.data_prep.registry import DATASETS, locate
 from unetq.errors import UserError, nearest
 from unetq.files import atomic_text
 from unetq.graph import layout
+from unetq.image.segment import network_stack, segment, turned
+from unetq.image.tiles import tile_count
+from unetq.image.volume import Volume
 from unetq.report.recommend import Limits
 from unetq.runtime.dataset import Dataset
 from unetq.runtime.evaluate import Predictor, evaluate
 from unetq.runtime.meta import Label, ModelMeta
 from unetq.runtime.model import open_model
+from unetq.runtime.predict import PredictOptions, predict_file, segment_file
 from unetq.runtime.reference import run_reference
 from unetq.spec import NetSpec, PrepSpec
 
-__all__ = ["ENGINES", "complete_run", "evaluate_model", "export_onnx", "export_run", "find_images", "report_runs"]
+__all__ = [
+    "ENGINES",
+    "complete_run",
+    "evaluate_model",
+    "export_onnx",
+    "export_run",
+    "find_images",
+    "predict_study",
+    "report_runs",
+]
 
 ONNX_FORMS = ("onnx", "onnx-int8")
 ENGINES = ("native", "reference", "torch")
@@ -201,6 +216,60 @@ def find_images(runs: Sequence[Path], data: Path | None) -> dict[str, Path]:
     return {name: locate(name, data) for name in names}
 
 
+def predict_study(
+    target: Path,
+    files: tuple[Path, Path],
+    options: PredictOptions,
+    engine: str = "native",
+    advance: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Segments a file with a model file or a run.
+
+    Args:
+        target: model file, or run folder: of its exported model.gguf, or with torch of its checkpoint, float ones too.
+        files: study, and the mask to write.
+        options: threads, tile, spacing.
+        engine: native or torch.
+        advance: called with (tiles done, tiles in all).
+
+    Returns:
+        As `unetq.runtime.predict.predict_file`, and {"engine"}; of torch also {"labels": [{name, snomed}]}.
+
+    Raises:
+        UserError: unknown engine, a target that it cannot run, or as `unetq.runtime.predict.predict_file`.
+    """
+    if engine not in ("native", "torch"):
+        raise UserError(f'There is no engine "{engine}": {nearest(engine, ("native", "torch"))}')
+    if engine == "native":
+        return predict_file(_model_file(target), *files, options, advance) | {"engine": engine}
+    network, prep, about = _engine(target, "torch")
+    import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    tile, stride = options.tile or prep.tile, about["stride"]
+    if tile % stride:
+        raise UserError(f"The tile of {tile} pixels does not fit this network: use a multiple of {stride}.")
+    if about["channels"] != 1:
+        raise UserError(f"{target.name} wants {about['channels']} channels, but an image file holds one.")
+
+    def mask_of(volume: Volume, prep: PrepSpec) -> NDArray[np.uint8]:
+        depth, size = network_stack(turned([volume], prep)[0], prep)
+        done, total = count(1), depth * tile_count(size, prep)
+        return segment([volume], prep, network, lambda: advance(next(done), total) if advance else None)
+
+    meta = ModelMeta(prep, _labels(_json(target / "environment.json").get("data", {}).get("folder")), {}, "")
+    result = segment_file(*files, options, meta, mask_of)
+    return result | {"engine": engine, "labels": [asdict(label) for label in meta.labels]}
+
+
+def _model_file(target: Path) -> Path:
+    path = target / "model.gguf" if target.is_dir() else target
+    if target.is_dir() and not path.is_file():
+        raise UserError(f"{target} has no model.gguf: write it with `unetq export {target}`.")
+    return path
+
+
 def _trained_on(run: Path) -> Path | None:
     """The data folder that a run recorded, for a data set that has no place of its own; None where it is gone."""
     folder = _json(run / "environment.json").get("data", {}).get("folder") if run.is_dir() else None
@@ -208,18 +277,17 @@ def _trained_on(run: Path) -> Path | None:
 
 
 def _engine(target: Path, engine: str) -> tuple[Predictor, PrepSpec, Mapping[str, Any]]:
-    """The engine as a callable, how images are prepared for it, and the data set and fold that the network was trained on."""
+    """The engine as a callable, how images are prepared for it, and what is known of the network: dataset, fold, and more."""
     if engine == "torch":
         if not target.is_dir():
             raise UserError(f"{target} is a model file; the torch engine runs a run folder.")
         from unetq.train.evaluate import load_run, torch_predictor
 
         network, config = load_run(target)
-        return torch_predictor(network), config.prep, {"dataset": config.dataset, "fold": config.fold}
-    path = target / "model.gguf" if target.is_dir() else target
-    if not path.is_file():
-        raise UserError(f"{target} has no model.gguf: write it with `unetq export {target}`.")
-    model = open_model(path)
+        about = {"dataset": config.dataset, "fold": config.fold}
+        about |= {"stride": 1 << config.net.depth, "channels": config.net.in_channels}
+        return torch_predictor(network), config.prep, about
+    model = open_model(_model_file(target))
     if engine == "native":
         return model.run, model.meta.prep, model.meta.provenance
 

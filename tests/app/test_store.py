@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -19,7 +20,9 @@ from unetq.app.planes import PLANES, Grid
 from unetq.app.quality import Review, Reviews, csv_of
 from unetq.app.study import open_study
 from unetq.app.versions import Brush, Version, Versions, painted, put
+from unetq.data_prep.folder import prepare
 from unetq.errors import UserError
+from unetq.runtime.dataset import Dataset
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +121,27 @@ def test_what_is_put_is_what_is_cut(code: str, neurological: bool) -> None:
         put(mask, grid, plane, point, 9 - cut)
         assert np.array_equal(grid.cut(grid.turned(mask), plane, point), 9 - cut)
         assert (mask != before).sum() == cut.size, "nothing else changed"
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".tif"])
+def test_corrections_become_training_labels(suffix: str, made: Made, tmp_path: Path) -> None:
+    """The steps of docs/viewer.md: image and corrected mask under one name, then `unetq data prepare folder`."""
+    versions, source = Versions(tmp_path / "store"), made.nifti if suffix == ".nii.gz" else made.tiff
+    for name in ("images", "masks"):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+    saved = {}
+    for number in range(4):
+        study = open_study(source)
+        mask = made.labels.copy()
+        mask[:, : 10 * number + 5] = 0
+        version = versions.save(study, mask, Version(0, "", "anna", "W4A6"))
+        saved[f"s{number}"] = mask
+        shutil.copy(source, tmp_path / f"pairs/images/s{number}{suffix}")
+        kept = versions.folder / study.hash / f"{version.number}.nii.gz"
+        shutil.copy(kept, tmp_path / f"pairs/masks/s{number}.nii.gz")
+    dataset = Dataset.open(prepare(tmp_path / "pairs", tmp_path / "prepared"), 0)
+    cases = [case for split in ("train", "val", "test") for case in dataset.read_split(split)]
+    assert len(cases) == 4
+    for case in cases:
+        (want,) = (mask for name, mask in saved.items() if name in case.name)
+        assert np.array_equal(case.truth, want) and np.array_equal(case.channels[0].array, made.image)

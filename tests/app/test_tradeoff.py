@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+import zlib
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.report import fake
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
 from unetq.app.inference import Results, segment
+from unetq.app.pdf import pdf
 from unetq.app.planes import Grid
 from unetq.app.quality import Review
 from unetq.app.render import Display
@@ -99,15 +102,20 @@ class Page(HTMLParser):
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-@pytest.mark.parametrize("nameless", [False, True])
-def test_a_study_s_report_is_one_page_that_loads_nothing(made: Made, nameless: bool) -> None:
+def sheet_of(made: Made, nameless: bool) -> Sheet:
     study = open_study(made.nifti, "<Muster & Max>.nii.gz")
     results = {"W4A6": segment(made.models[0], study, Results())}
     bench = Bench(study, {"W4A6": made.models[0]}, results, {"W4A6": results["W4A6"].mask}, ("cell",))
     look = Look("Overlay: W4A6", Grid(study.volume).planes, (1, 4, 5), Display(*study.window))
     review = Review("2026-01-01T10:00:00+00:00", "anna", study.hash, study.name, "W4A6", "pass", "<script>x</script>")
-    lines = {"": ["W4A6"], "Cell": [], "Volume": ["3 ml"]}
-    text = sheet(Sheet(bench, look, lines, ["In W4A6 the cell touches ..."], [review], "anna", nameless))
+    lines = {"": ["W4A6"], "Cell": [], "Volume\u200b": ["3 ml"], "Volume error\u200b": ["\u22121.5%"]}
+    return Sheet(bench, look, lines, ["In W4A6 the cell touches ..."], [review], "anna", nameless)
+
+
+@pytest.mark.parametrize("nameless", [False, True])
+def test_a_study_s_report_is_one_page_that_loads_nothing(made: Made, nameless: bool) -> None:
+    about = sheet_of(made, nameless)
+    study, text = about.bench.study, sheet(about)
     page = Page()
     page.feed(text)
     assert "script" not in page.tags and text.count("<script") == 0
@@ -117,3 +125,20 @@ def test_a_study_s_report_is_one_page_that_loads_nothing(made: Made, nameless: b
     for words in ("3 ml", "touches", study.hash, card_of(made.models[0])["Hash"], "R left, L right, A up"):
         assert words in text
     assert not re.search(r"https?://", text)
+
+
+@pytest.mark.parametrize("nameless", [False, True])
+def test_the_same_report_as_a_pdf_of_one_page(made: Made, nameless: bool) -> None:
+    pytest.importorskip("fpdf")
+    about = sheet_of(made, nameless)
+    made_pdf = pdf(about)
+    assert made_pdf.startswith(b"%PDF-") and len(re.findall(rb"/Type /Page\b", made_pdf)) == 1
+    assert len(re.findall(rb"/Subtype /Image", made_pdf)) == 3
+    text = b""
+    for stream in re.findall(rb"stream\n(.*?)\nendstream", made_pdf, re.DOTALL):
+        with suppress(zlib.error):
+            text += zlib.decompress(stream)
+    for words in ("Research use only, not a medical device", "3 ml", "-1.5%", "touches", about.bench.study.hash):
+        assert words.encode() in text
+    assert card_of(made.models[0])["Hash"].encode() in text and b"R left, L right" in text.replace(b"\\", b"")
+    assert (b"Muster & Max" in text) == (not nameless) and (b"anna" in text) == (not nameless)

@@ -109,8 +109,20 @@ def test_info_memory(place: Path) -> None:
 def test_predict_json(place: Path) -> None:
     out = place / "mask.tif"
     result = unetq("predict", place / "model.gguf", place / "raw/train-volume.tif", "--out", out, "--threads", 2)
-    assert set(result) == {"input", "output", "seconds", "peak_rss_bytes", "voxels_per_label"}
+    times = {"seconds", "inference_seconds"}
+    assert set(result) == {"input", "output", "peak_rss_bytes", "voxels_per_label", "engine", *times}
     assert out.is_file()
+
+
+def test_predict_with_torch(place: Path) -> None:
+    study, masks = place / "raw/train-volume.tif", {}
+    unetq("export", place / "W4A6")
+    for run, engine in (("float", "torch"), ("W4A6", "torch"), ("W4A6", "native")):
+        out = place / f"{run}-{engine}.tif"
+        assert unetq("predict", place / run, study, "--out", out, "--engine", engine)["engine"] == engine
+        masks[run, engine] = read(out).array
+    assert masks["float", "torch"].shape == read(study).array.shape
+    assert (masks["W4A6", "torch"] != masks["W4A6", "native"]).mean() < 1e-4
 
 
 def test_bench_json(place: Path) -> None:

@@ -91,7 +91,8 @@ def test_a_file_becomes_a_mask_of_its_geometry(
     np.testing.assert_array_equal(mask.affine, study.affine)
     assert seen == [(i + 1, depth) for i in range(depth)]
     assert (result["input"], result["output"]) == (str(source), str(out))
-    assert list(result) == ["input", "output", "seconds", "peak_rss_bytes", "voxels_per_label"]
+    keys = ["input", "output", "seconds", "inference_seconds", "peak_rss_bytes", "voxels_per_label"]
+    assert list(result) == keys
     assert result["voxels_per_label"] == {"1": int(np.sum(want))}
     assert result["seconds"] > 0 and result["peak_rss_bytes"] > 2**20
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([source.name, out.name])

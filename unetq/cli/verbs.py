@@ -191,19 +191,21 @@ def info(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL|RUN", help="Model file, or run folder.")],
     image: Annotated[Path, typer.Argument(metavar="INPUT", help="TIFF, PNG, JPEG, NIfTI, or a DICOM series' folder.")],
     out: Annotated[Path, typer.Option("--out", help="Mask to write, in the input's own format and geometry.")],
     threads: Threads = 0,
     tile: Annotated[int | None, typer.Option(help="Side of a tile in pixels, in place of the model's own.")] = None,
     spacing: Annotated[float | None, typer.Option(help="mm of a pixel, in place of what the file says.")] = None,
+    engine: Annotated[str, typer.Option(help="native, or torch: a run's checkpoint, also a float one.")] = "native",
     as_json: Json = False,
 ) -> None:
-    """Segment a study with the native runtime."""
-    from unetq.runtime.predict import PredictOptions, predict_file
+    """Segment a study, with the native runtime or, from a run's checkpoint, with torch."""
+    from unetq.pipeline import predict_study
+    from unetq.runtime.predict import PredictOptions
 
     with progress("predict") as advance:
-        result = predict_file(model, image, out, PredictOptions(threads, tile, spacing), advance)
+        result = predict_study(model, (image, out), PredictOptions(threads, tile, spacing), engine, advance)
     voxels = ", ".join(f"{n} x {label}" for label, n in result["voxels_per_label"].items())
     emit(
         result, as_json, f"{out}: {voxels}; {result['seconds']:.2f} s, peak {result['peak_rss_bytes'] / 2**20:.0f} MiB"

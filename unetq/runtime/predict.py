@@ -18,10 +18,11 @@ from unetq.image.segment import network_stack, segment, turned
 from unetq.image.tiles import tile_count
 from unetq.image.volume import Volume
 from unetq.runtime.memory import available_bytes, peak_rss_bytes
+from unetq.runtime.meta import ModelMeta
 from unetq.runtime.model import Model, open_model
 from unetq.spec import PrepSpec
 
-__all__ = ["PredictOptions", "check_memory", "check_tile", "predict", "predict_file"]
+__all__ = ["PredictOptions", "check_memory", "check_tile", "predict", "predict_file", "segment_file"]
 
 # (tiles done, tiles in all)
 Progress = Callable[[int, int], None]
@@ -90,26 +91,47 @@ def predict_file(
     """Segments a file into a file of the same kind and geometry.
 
     Returns:
-        {input, output, seconds, peak_rss_bytes, voxels_per_label: {label value: voxels}}.
+        {input, output, seconds, inference_seconds, peak_rss_bytes, voxels_per_label: {label value: voxels}}.
 
     Raises:
         UserError: model, input, tile or output are not as they must be; then nothing is written.
     """
-    start, options = time.perf_counter(), options or PredictOptions()
+    options = options or PredictOptions()
     check_output(source, out)
     model = open_model(model_path, options.threads)
-    prep = model.meta.prep if options.tile is None else replace(model.meta.prep, tile=options.tile)
-    check_tile(model, prep.tile)
+    check_tile(model, options.tile or model.meta.prep.tile)
+    return segment_file(
+        source, out, options, model.meta, lambda volume, prep: predict(model, volume, prep, on_progress)
+    )
+
+
+def segment_file(
+    source: Path,
+    out: Path,
+    options: PredictOptions,
+    meta: ModelMeta,
+    mask_of: Callable[[Volume, PrepSpec], NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """Segments a file with any engine: `mask_of` makes a mask (Z, Y, X) of a volume; `meta` says preparation and labels.
+
+    Returns, Raises: as `predict_file`.
+    """
+    start = time.perf_counter()
+    check_output(source, out)
+    prep = meta.prep if options.tile is None else replace(meta.prep, tile=options.tile)
     volume = read(source)
     pixel = options.spacing
     scaled = replace(volume, spacing=(volume.spacing[0], pixel, pixel)) if pixel else volume
-    mask = predict(model, scaled, prep, on_progress)
+    before = time.perf_counter()
+    mask = mask_of(scaled, prep)
+    inference = time.perf_counter() - before
     write_mask(mask, volume, out)
-    counts = np.bincount(mask.reshape(-1), minlength=len(model.meta.labels) + 1)
+    counts = np.bincount(mask.reshape(-1), minlength=len(meta.labels) + 1)
     return {
         "input": str(source),
         "output": str(out),
         "seconds": round(time.perf_counter() - start, 3),
+        "inference_seconds": round(inference, 3),
         "peak_rss_bytes": peak_rss_bytes(),
         "voxels_per_label": {str(label): int(n) for label, n in enumerate(counts) if label},
     }

@@ -1,0 +1,141 @@
+"""Float networks beside the native ones: torch runs them in a process of its own, because the viewer itself never reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import yaml
+
+from unetq.app.inference import Result, Results, Step
+from unetq.app.study import Study
+from unetq.errors import UserError
+from unetq.image.read import read_mask
+from unetq.report.words import NONE, show_bytes, show_dice
+from unetq.runtime.meta import Label
+
+__all__ = ["CHECKPOINT", "ENGINE", "find_float_runs", "run_card", "segment_float"]
+
+CHECKPOINT = "best.pt"
+ENGINE = "torch, float32"
+POLL = 0.2  # seconds between two looks at the process
+
+
+def find_float_runs(folders: Sequence[Path]) -> list[Path]:
+    """Checkpoints of the float runs in the folders and below; [] where torch is not installed."""
+    if find_spec("torch") is None:
+        return []
+    found = {path: None for folder in folders if folder.is_dir() for path in sorted(folder.rglob(CHECKPOINT))}
+    return [path for path in found if _about(path.parent)[0].get("weights") == "float"]
+
+
+def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Step | None = None) -> Result:
+    """Segments a study with a float run by `unetq predict --engine torch`, or takes the kept result.
+
+    Args:
+        checkpoint: best.pt of a run.
+        study: an opened study; it goes to the process as a temporary NIfTI.
+        results: where results are kept.
+        on_tile: called with (0, 1) while the process works; what it raises stops the process.
+
+    Raises:
+        UserError: what the process says.
+    """
+    kept = results.get(study, checkpoint)
+    if kept is not None:
+        return kept
+    quant_and_prep = _about(checkpoint.parent)
+    if quant_and_prep[1].get("spacing") and not study.volume.knows_spacing:
+        raise UserError(
+            f"{study.name} says no pixel size, but {checkpoint.parent.name} works at one: it cannot run here."
+        )
+    with tempfile.TemporaryDirectory(prefix="unetq-") as name:
+        image, mask = Path(name) / "study.nii", Path(name) / "mask.nii"
+        array = study.volume.array
+        plain = array if array.dtype.itemsize <= 4 and array.dtype.kind in "iuf" else array.astype(np.float64)
+        nib.save(nib.Nifti1Image(plain.T, study.volume.affine), image)
+        words = ["predict", str(checkpoint.parent), str(image), "--out", str(mask), "--engine", "torch", "--json"]
+        said = _finished([sys.executable, "-P", "-m", "unetq.cli", *words], on_tile)
+        labels = tuple(Label(**label) for label in said["labels"])
+        result = Result(
+            (study.hash, _hash(checkpoint, checkpoint.stat().st_mtime_ns)),
+            read_mask(mask),
+            float(said["inference_seconds"]),
+            int(said["peak_rss_bytes"]),
+            labels,
+            checkpoint.stat().st_size,
+            ENGINE,
+        )
+    results.put(checkpoint, result)
+    return result
+
+
+def run_card(checkpoint: Path) -> dict[str, str]:
+    """Heading -> words of a float run's card; what it does not say is not there."""
+    run = checkpoint.parent
+    try:
+        test = json.loads((run / "test.json").read_text(encoding="utf-8"))["dice"]
+        dice = f"{show_dice(test['mean'], test['std'])} over {len(test['per_case'])} held-out cases"
+    except (OSError, ValueError, KeyError, TypeError):
+        dice = NONE
+    return {
+        "Intended use": "Research use only, not a medical device.",
+        "Trained on": str(_config(run).get("dataset") or "Not said in the run."),
+        "Dice": dice,
+        "Bits": "32-bit floats, not quantized",
+        "Size": show_bytes(checkpoint.stat().st_size),
+        "Runs in": "torch, a process of its own",
+        "Hash": _hash(checkpoint, checkpoint.stat().st_mtime_ns),
+    }
+
+
+def _finished(command: list[str], on_tile: Step | None) -> dict[str, Any]:
+    """What a verb says in JSON when it has ended; it is stopped when `on_tile` raises."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while True:
+            try:
+                out, told = process.communicate(timeout=POLL)
+                break
+            except subprocess.TimeoutExpired:
+                if on_tile:
+                    on_tile(0, 1)
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        lines = [line for line in told.splitlines() if line.strip()]
+        raise UserError(lines[-1].removeprefix("unetq: ") if lines else "The float network's process was stopped.")
+    said: dict[str, Any] = json.loads(out)
+    return said
+
+
+def _config(run: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _about(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Quantizer and preparation of a run; empty where its configuration is not readable."""
+    config = _config(run)
+    net, prep = config.get("net"), config.get("prep")
+    quant = net.get("quant") if isinstance(net, dict) else None
+    return quant if isinstance(quant, dict) else {}, prep if isinstance(prep, dict) else {}
+
+
+@cache
+def _hash(checkpoint: Path, changed: int) -> str:
+    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()

@@ -1,0 +1,104 @@
+"""A float run in the viewer: torch in a process of its own gives the mask that torch gives here; faults are sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tests.app.made import Made, make
+from tests.app.test_viewer import opened, panel, segmented, words
+from unetq.app import floating
+from unetq.app.card import card_of
+from unetq.app.floating import ENGINE, find_float_runs, segment_float
+from unetq.app.inference import Results
+from unetq.app.jobs import CancelledError
+from unetq.app.study import find_models, model_name, open_study
+from unetq.errors import UserError
+from unetq.image.segment import segment
+from unetq.nets.unet import build
+from unetq.spec import NetSpec, PrepSpec, QuantSpec, to_mapping
+from unetq.train.checkpoint import save_checkpoint
+from unetq.train.config import TrainConfig
+from unetq.train.evaluate import load_run, torch_predictor
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("floating"))
+
+
+@pytest.fixture(scope="module")
+def run(made: Made) -> Path:
+    """A float run beside the models of `made`, of random weights, and a quantized one."""
+    for name, quant in (("float", QuantSpec.of("float")), ("W4A4", QuantSpec.of("fixed", 4, 4))):
+        config = TrainConfig(name=name, net=NetSpec(base=4, depth=2, quant=quant), prep=PrepSpec(tile=64))
+        folder = made.runs / name
+        folder.mkdir()
+        written(config, folder)
+    return made.runs / "float"
+
+
+def written(config: TrainConfig, folder: Path) -> None:
+    torch.manual_seed(0)
+    save_checkpoint({"config": to_mapping(config), "model": build(config.net).state_dict()}, folder / "best.pt")
+    (folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config)), encoding="utf-8")
+
+
+def test_the_mask_is_that_of_torch(made: Made, run: Path) -> None:
+    study, asked = open_study(made.nifti), []
+    result = segment_float(run / "best.pt", study, Results(), lambda done, total: asked.append((done, total)))
+    network, config = load_run(run)
+    want = segment([study.volume], config.prep, torch_predictor(network))
+    assert 0 < want.mean() < 1 and np.array_equal(result.mask, want)
+    assert result.isa == ENGINE and result.memory_bytes > 50e6 and 0 < result.seconds < 60
+    assert result.bytes_file == (run / "best.pt").stat().st_size
+    assert set(asked) == {(0, 1)}, "asked while it works, so that it can be cancelled"
+
+
+def test_only_float_runs_are_offered_and_only_with_torch(
+    made: Made, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_float_runs([made.runs, made.runs / "gone"]) == [run / "best.pt"]
+    assert model_name(run / "best.pt", find_models([made.runs])) == "float"
+    monkeypatch.setattr(floating, "find_spec", lambda name: None)
+    assert find_float_runs([made.runs]) == []
+
+
+def test_it_stops_when_it_is_asked_to(made: Made, run: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise CancelledError
+
+    results, study = Results(), open_study(made.nifti)
+    with pytest.raises(CancelledError):
+        segment_float(run / "best.pt", study, results, stop)
+    assert results.get(study, run / "best.pt") is None
+
+
+def test_a_damaged_checkpoint_is_a_sentence(made: Made, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes((run / "best.pt").read_bytes()[:-100])
+    (tmp_path / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    with pytest.raises(UserError, match=r"best\.pt is damaged"):
+        segment_float(tmp_path / "best.pt", open_study(made.nifti), Results())
+    (tmp_path / "config.yaml").write_text("net: [")
+    assert find_float_runs([tmp_path]) == []
+
+
+def test_it_stands_beside_the_native_ones(
+    made: Made, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(monkeypatch, "--models", made.runs, "--root", made.nifti.parent, "--store", tmp_path / "store")
+    segmented(page, made.nifti, made.truth, ("W4A6", "float"))
+    assert not page.exception and not page.error
+    for text in ("Difference: W4A6 and float", "Overlay: float"):
+        assert text in next(box for box in page.selectbox if box.label == "View").options
+    assert "memory of its whole process" in words(page) and "Native runtime" in words(page)
+    assert next(box for box in page.selectbox if box.label == "Model").options == ["W4A6"], "of float no probability"
+    panel(page, "Save")
+    page.switch_page("page_models.py").run()
+    page.selectbox(key="card").set_value("float").run()
+    assert not page.exception and "not quantized" in words(page)
+    assert card_of(run / "best.pt")["Hash"] in words(page)
