@@ -57,7 +57,8 @@ std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {
   std::vector<const Kernel*> rows, others;
   const int channels = demand.source == nullptr ? 0 : std::min(demand.source->channels, demand.out_channels);
   for (const Kernel& kernel : kernels()) {
-    if (runs_on(kernel.isa, isa) && can(kernel, demand)) (channels < kernel.lowbit.worth ? others : rows).push_back(&kernel);
+    if (runs_on(kernel.isa, isa) && can(kernel, demand))
+      (channels < kernel.lowbit.worth ? others : rows).push_back(&kernel);
   }
   rows.insert(rows.end(), others.begin(), others.end());
   return rows;

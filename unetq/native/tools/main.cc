@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "../src/cpu.h"
-#include "check.h"
 #include "../src/tune.h"
+#include "check.h"
 #include "files.h"
 #include "memory.h"
 #include "segment.h"
