@@ -157,7 +157,7 @@ def test_run_without_checkpoint(verb: list[str], tmp_path: Path) -> None:
 
 
 def test_usage_errors_are_one_sentence_too() -> None:
-    refused(unetq("predict"), "model")
+    refused(unetq("predict"), "MODEL")
     refused(unetq("trian"), "trian")
 
 

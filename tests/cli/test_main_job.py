@@ -128,7 +128,7 @@ def test_predict_with_torch(place: Path) -> None:
 def test_bench_json(place: Path) -> None:
     result = unetq("bench", place / "model.gguf", "--size", "96x64", "--repeats", 3)
     assert set(result) >= {"isa", "threads", "size", "ms_median", "ms_min", "peak_rss_bytes", "gmacs", "layers"}
-    assert set(result["layers"][0]) == {"name", "op", "kernel", "ms", "gmacs", "why"}
+    assert set(result["layers"][0]) == {"name", "op", "kernel", "ms", "gmacs", "of_peak", "why"}
 
 
 def test_export_to_onnx_json(place: Path) -> None:

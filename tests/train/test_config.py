@@ -38,7 +38,7 @@ def test_presets_are_valid() -> None:
     for name in presets():
         layout(load_config(name).net)
     em = load_config("em")
-    assert (em.net.base, em.net.depth, em.net.cap, em.batch, em.crop, em.iterations) == (16, 3, 64, 4, 192, 1000)
+    assert (em.net.base, em.net.depth, em.net.cap, em.batch, em.crop, em.iterations) == (16, 3, 64, 4, 192, 1500)
     paper = load_config("paper").net
     assert [paper.channels(level) for level in range(4)] == [64, 128, 256, 256]
     with pytest.raises(UserError, match="valid are: default, demo, em, gm, nih, paper"):

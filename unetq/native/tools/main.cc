@@ -65,7 +65,7 @@ double millimetres(const char* text) {
 uint64_t bytes_of(const char* text) {
   char* end = nullptr;
   const double value = text == nullptr ? 0 : std::strtod(text, &end);
-  const std::string unit = value > 0 && value < 1e9 ? lower(end) : "";
+  const std::string unit = end != nullptr && value > 0 && value < 1e9 ? lower(end) : "";
   const int shift = unit == "k" ? 10 : unit == "m" ? 20 : unit == "g" ? 30 : 0;
   if (shift == 0) throw Refusal("--max-memory needs a size like 256M or 1G.");
   return static_cast<uint64_t>(value * static_cast<double>(uint64_t{1} << shift));
