@@ -30,16 +30,19 @@ inline void combine2(const int32x4_t* x, int32x4_t* out) {
   out[1] = vsubq_s32(vsubq_s32(x[1], x[2]), x[3]);
 }
 
-// A third of what comes out, which the scale of 24 has: times the inverse of 3 modulo 2^32.
-inline void combine4(const int32x4_t* x, int32x4_t* out) {
-  const int32x4_t s = vaddq_s32(x[1], x[2]), d = vsubq_s32(x[1], x[2]);
-  const int32x4_t s4 = vaddq_s32(x[3], x[4]), d4 = vsubq_s32(x[3], x[4]);
-  const int32x4_t s2 = vaddq_s32(s, s), d2 = vaddq_s32(d, d), dd = vaddq_s32(d4, d4);
-  const int32x4_t third = vdupq_n_s32(static_cast<int32_t>(0xAAAAAAABu));
-  out[0] = vmulq_s32(vaddq_s32(vaddq_s32(x[0], s2), s4), third);
-  out[1] = vmulq_s32(vaddq_s32(d2, dd), third);
-  out[2] = vmulq_s32(vaddq_s32(s2, vshlq_n_s32(s4, 2)), third);
-  out[3] = vmulq_s32(vaddq_s32(d2, vshlq_n_s32(vaddq_s32(dd, x[5]), 2)), third);
+// A third of what comes out, which the scale of 24 has: times the inverse of 3 modulo 2^32, so in unsigned numbers.
+inline void combine4(const int32x4_t* sums, int32x4_t* out) {
+  uint32x4_t x[6];
+#pragma GCC unroll 6
+  for (int k = 0; k < 6; ++k) x[k] = vreinterpretq_u32_s32(sums[k]);
+  const uint32x4_t s = vaddq_u32(x[1], x[2]), d = vsubq_u32(x[1], x[2]);
+  const uint32x4_t s4 = vaddq_u32(x[3], x[4]), d4 = vsubq_u32(x[3], x[4]);
+  const uint32x4_t s2 = vaddq_u32(s, s), d2 = vaddq_u32(d, d), dd = vaddq_u32(d4, d4);
+  const uint32x4_t third = vdupq_n_u32(0xAAAAAAABu);
+  out[0] = vreinterpretq_s32_u32(vmulq_u32(vaddq_u32(vaddq_u32(x[0], s2), s4), third));
+  out[1] = vreinterpretq_s32_u32(vmulq_u32(vaddq_u32(d2, dd), third));
+  out[2] = vreinterpretq_s32_u32(vmulq_u32(vaddq_u32(s2, vshlq_n_u32(s4, 2)), third));
+  out[3] = vreinterpretq_s32_u32(vmulq_u32(vaddq_u32(d2, vshlq_n_u32(vaddq_u32(dd, x[5]), 2)), third));
 }
 
 // 4 outputs of the tile's 2 x Wide pixels.
