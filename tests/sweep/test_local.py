@@ -181,3 +181,9 @@ def test_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Machine.of(2, 3) == Machine(2, 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
     assert Machine.of() == Machine(2, 8, ("1", "3"))
+
+
+def test_a_table_names_runs_as_seen_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sweep_module._named(tmp_path / "runs/em/float-f0-s0") == Path("runs/em/float-f0-s0")
+    assert sweep_module._named(Path("/elsewhere/em")) == Path("/elsewhere/em")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
@@ -87,7 +88,7 @@ def sweep(spec: SweepSpec, options: SweepOptions | None = None) -> dict[str, Any
     if done:
         report = spec.out / "report"
         with bar("export and time") as advance:
-            result |= report_runs(done, report, advance=advance)
+            result |= report_runs([_named(folder) for folder in done], report, advance=advance)
         result["report"] = str(report / "index.html")
     return result
 
@@ -156,3 +157,9 @@ def _term_as_ctrl_c() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _named(folder: Path) -> Path:
+    """A run's folder as a table is to name it: without what is above the working directory, which is another one elsewhere."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
