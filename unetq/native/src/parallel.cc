@@ -1,14 +1,15 @@
 #include "parallel.h"
 
+#include <chrono>
 #include <system_error>
 
 namespace unetq {
 
 namespace {
 
-// A layer follows the one before within microseconds: looking for it that long is cheaper than sleeping and being
-// woken. Longer would only take the core from others.
-constexpr int kSpins = 200;
+// A layer, or the next strip of one, follows within microseconds: looking for it that long is cheaper than sleeping and
+// being woken, which took a tenth of a run of two threads. Longer would only take the core from others.
+constexpr std::chrono::microseconds kLook{100};
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -16,6 +17,18 @@ inline void pause() {
 #elif defined(__aarch64__)
   __asm__ __volatile__("yield");
 #endif
+}
+
+template <typename Done>
+bool look_for(const Done& done) {
+  constexpr int kLooks = 64;  // between two looks at the clock
+  const auto end = std::chrono::steady_clock::now() + kLook;
+  do {
+    for (int i = 0; i < kLooks; ++i, pause()) {
+      if (done()) return true;
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
 }
 
 }  // namespace
@@ -45,10 +58,10 @@ void Pool::take(int thread) {
 void Pool::work(int thread) {
   uint64_t seen = 0;
   while (true) {
-    for (int i = 0; i < kSpins && generation_.load() == seen; ++i) pause();
-    if (generation_.load() == seen) {
+    const auto called = [&] { return generation_.load() != seen; };
+    if (!look_for(called)) {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load() != seen; });
+      wake_.wait(lock, called);
     }
     seen = generation_.load();
     if (stop_) return;
@@ -72,10 +85,10 @@ void Pool::run(int count, Call call, const void* context) {
   }
   wake_.notify_all();
   take(0);
-  for (int i = 0; i < kSpins && busy_.load() != 0; ++i) pause();
-  if (busy_.load() != 0) {
+  const auto finished = [&] { return busy_.load() == 0; };
+  if (!look_for(finished)) {
     std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [&] { return busy_.load() == 0; });
+    done_.wait(lock, finished);
   }
 }
 
