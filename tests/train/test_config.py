@@ -56,6 +56,10 @@ def test_a_quantized_run_from_float_has_a_float_twin() -> None:
     assert quantized.needs_twin and quantized.steps == quantized.finetune_iterations
     twin = quantized.twin()
     assert twin.is_float and not twin.needs_twin and twin.steps == twin.iterations
+    # The same twin serves another quantized training.
+    assert (
+        replace(quantized, finetune_iterations=9, distill=0.5, freeze_bn=0.5, calibrate=1, init="float").twin() == twin
+    )
     scratch = config(QuantSpec.of("fixed", 4, 6), init="scratch")
     assert not scratch.needs_twin and scratch.peak_lr == scratch.lr
     ternary = config(QuantSpec.of("ternarynet"))

@@ -53,6 +53,10 @@ class AugmentSpec:
                 raise UserError(f"augment.{name} is {value}, but a probability must be 0 to 1.")
 
 
+# Keys that only a quantized training reads.
+QUANTIZED_ONLY = ("finetune_iterations", "finetune_lr", "freeze_bn", "distill", "calibrate", "init")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run.
@@ -156,9 +160,13 @@ class TrainConfig:
         return self.finetune_lr if self.needs_twin else self.lr
 
     def twin(self) -> TrainConfig:
-        """The same training without any quantization, and without what only a quantized one uses."""
+        """The same training without any quantization, and without what only a quantized one uses.
+
+        So the twin stays the same training, and need not be repeated, where only the quantized training is changed.
+        """
         net = replace(self.net, quant=QuantSpec.of("float"), layers={}, float_first_last=False)
-        return replace(self, name=f"{self.name} float", net=net, init="auto", distill=0.0)
+        unused = {key: getattr(TrainConfig, key) for key in QUANTIZED_ONLY}
+        return replace(self, name=f"{self.name} float", net=net, **unused)
 
 
 def load_config(source: Path | str) -> TrainConfig:
