@@ -1,4 +1,4 @@
-"""The compiled runtime (unetq/native); used through unetq.runtime.model, and by tests of single kernels."""
+"""The compiled runtime (unetq/native); used through unetq.runtime.model, unetq.quant.functions and by tests of single kernels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,3 +41,7 @@ def run_kernel(
     b: NDArray[np.float32] = ...,
     **settings: int,
 ) -> tuple[NDArray[Any], float]: ...
+def fake_quantize(x: NDArray[Any], y: NDArray[Any], step: float, lo: int, hi: int, threads: int) -> None: ...
+def fake_quantize_backward(
+    x: NDArray[Any], grad: NDArray[Any], grad_x: NDArray[Any], step: float, lo: int, hi: int, threads: int
+) -> float: ...

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unetq.errors import UserError
-from unetq.quant.functions import fake_quantize, least_squares_exponent, round_through, scale_gradient
+from unetq.quant.functions import fake_quantize, least_squares_exponent, round_through, scale_gradient, ternary_tanh
 
 __all__ = ["ACT_QUANTIZERS", "ActQuantizer", "FloatActs", "THT_SLOPES", "ThtActs"]
 
@@ -92,7 +92,7 @@ class _Stepped(ActQuantizer):
             self._sample(x)
             self.calibrate()
         step = scale_gradient(self._trained_step(), (x[0].numel() * self.hi) ** -0.5)
-        return fake_quantize(x.float(), step, self.lo, self.hi)
+        return fake_quantize(x, step, self.lo, self.hi)
 
     def calibrate(self) -> None:
         if self.seen:
@@ -179,8 +179,7 @@ class ThtActs(ActQuantizer):
         """Smooth in training, hard at inference."""
         if not self.training:
             return self.codes(x)
-        rise = 2 * self.slope * x
-        return (torch.tanh(rise - self.slope) + torch.tanh(rise + self.slope)) / 2
+        return ternary_tanh(x, self.slope)
 
 
 ACT_QUANTIZERS: dict[str, type[ActQuantizer]] = {

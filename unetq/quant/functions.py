@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["fake_quantize", "least_squares_exponent", "round_through", "scale_gradient"]
+from unetq import _native
+
+__all__ = ["fake_quantize", "least_squares_exponent", "round_through", "scale_gradient", "ternary_tanh"]
 
 
 class _Round(torch.autograd.Function):
@@ -25,38 +28,76 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, lo: int, hi: int) -> Tensor:
-        clipped = (x / step).clamp_(lo, hi)
-        quantized = clipped.round().mul_(step)
-        ctx.save_for_backward(clipped, quantized, step)
+        clipped = (x.float() / step).clamp_(lo, hi)
+        ctx.save_for_backward(clipped, step)
         ctx.bounds = lo, hi
-        return quantized
+        return (clipped.round() * step).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        clipped, quantized, step = ctx.saved_tensors
-        lo, hi = ctx.bounds
-        if _is_channels_last(clipped):  # a slice of a concatenation's gradient is not: one copy here saves three below
-            grad = grad.contiguous(memory_format=torch.channels_last)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        clipped, step = ctx.saved_tensors
         # grad where lo < clipped < hi, else 0, in one pass.
-        grad_x = torch.ops.aten.hardtanh_backward(grad, clipped, lo, hi)
-        grad_step = None
-        if ctx.needs_input_grad[1]:
-            # Inside: round(v/s) - v/s; below: lo; above: hi. That is round(clipped), less v/s where grad_x passes.
-            grad_step = _sum_of_products(grad, quantized, step) / step - _sum_of_products(grad_x, clipped, step)
-        return grad_x, grad_step, None, None
+        grad_x = torch.ops.aten.hardtanh_backward(grad.float(), clipped, *ctx.bounds)
+        # Inside: round(v/s) - v/s; below: lo; above: hi. That is round(clipped), less v/s where grad_x passes.
+        grad_step = (grad * clipped.round() - grad_x * clipped).sum_to_size(step.shape)
+        return grad_x.to(grad.dtype), grad_step, None, None
 
 
-def _sum_of_products(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
-    """Sum of a * b to the shape of `like`; to a scalar by a dot product, which needs no third tensor."""
-    if like.numel() != 1:
-        return (a * b).sum_to_size(like.shape)
-    if _is_channels_last(a):
-        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)  # flat without a copy
-    return torch.dot(a.reshape(-1), b.reshape(-1)).reshape(like.shape)
+class _FakeQuantizeCpu(torch.autograd.Function):
+    """The same for one step and a CPU, by one pass of the extension each way (unetq/native/src/fake_quantize.h).
+
+    Beside bfloat16 convolutions the passes of torch took as long as the network itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, lo: int, hi: int) -> Tensor:
+        x = x.contiguous(memory_format=_dense(x))
+        ctx.save_for_backward(x, step)
+        ctx.bounds = lo, hi
+        y = torch.empty_like(x)
+        _native.fake_quantize(_flat(x), _flat(y), step.item(), lo, hi, torch.get_num_threads())
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, step = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=_dense(x))
+        grad_x = torch.empty_like(x)
+        passed = _flat(x), _flat(grad), _flat(grad_x)
+        total = _native.fake_quantize_backward(*passed, step.item(), *ctx.bounds, torch.get_num_threads())
+        return grad_x, step.new_tensor(total), None, None
 
 
-def _is_channels_last(x: Tensor) -> bool:
-    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+def _dense(x: Tensor) -> torch.memory_format:
+    """The layout without gaps that x is nearest to."""
+    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _flat(x: Tensor) -> NDArray[Any]:
+    """The memory of a dense tensor as numpy's array of one dimension; bfloat16, which numpy has not, by its bits."""
+    x = x.detach()
+    if _dense(x) == torch.channels_last:
+        x = x.permute(0, 2, 3, 1)
+    x = x.reshape(-1)
+    return x.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else x.numpy()
+
+
+class _TernaryTanh(torch.autograd.Function):
+    """Written out, so that it keeps two tensors and not six."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        rise = x * (2 * slope)
+        left, right = (rise - slope).tanh_(), (rise + slope).tanh_()
+        ctx.save_for_backward(left, right, slope)
+        return (left + right).mul_(0.5)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        left, right, slope = ctx.saved_tensors
+        # d/dx of either tanh, halved: b (1 - tanh^2).
+        return (2 - left.square()).sub_(right.square()).mul_(slope).mul_(grad), None
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -71,11 +112,20 @@ def fake_quantize(x: Tensor, step: Tensor, lo: int, hi: int) -> Tensor:
     d/dx = 1 inside [lo, hi] steps, 0 outside; d/dstep = round(x/step) - x/step inside, lo below, hi above.
 
     Args:
-        x: any shape.
-        step: above 0; a scalar, or of a shape that broadcasts to x (one step an output channel).
+        x: float32 or bfloat16, any shape; the result is of its type, which for bfloat16 means rounded once more (not where the
+            step is a power of two).
+        step: float32, above 0; a scalar, or of a shape that broadcasts to x (one step an output channel).
         lo, hi: lowest and highest code.
     """
-    result: Tensor = _FakeQuantize.apply(x, step, lo, hi)  # type: ignore[no-untyped-call]
+    fast = x.device.type == "cpu" and step.ndim == 0 and x.dtype in (torch.float32, torch.bfloat16)
+    function = _FakeQuantizeCpu if fast else _FakeQuantize
+    result: Tensor = function.apply(x, step, lo, hi)  # type: ignore[no-untyped-call]
+    return result
+
+
+def ternary_tanh(x: Tensor, slope: Tensor) -> Tensor:
+    """(tanh(2bx - b) + tanh(2bx + b)) / 2 with the slope b, a scalar without gradient (TernaryNet, arXiv 1801.09449)."""
+    result: Tensor = _TernaryTanh.apply(x, slope)  # type: ignore[no-untyped-call]
     return result
 
 

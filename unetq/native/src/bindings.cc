@@ -241,4 +241,5 @@ PYBIND11_MODULE(_native, module) {
       },
       py::arg("path"), "({layer: {kernel: ms}}, why there are none although there is a file, or \"\").");
   unetq::bind_kernels(module);
+  unetq::bind_training(module);
 }

@@ -14,6 +14,7 @@ inline void raise_unless(const Status& status) {
 
 const char* op_name(OpKind op);
 
-void bind_kernels(pybind11::module_& module);  // kernels(), run_kernel(): for tests and benchmarks
+void bind_kernels(pybind11::module_& module);   // kernels(), run_kernel(): for tests and benchmarks
+void bind_training(pybind11::module_& module);  // fake_quantize() and its gradient
 
 }  // namespace unetq
