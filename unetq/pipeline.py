@@ -152,8 +152,8 @@ def complete_run(run: Path, threads: int = 1) -> None:
         UserError: not a run with a checkpoint.
     """
     model, bench = run / "model.gguf", run / "bench.json"
-    if bench.is_file() and model.is_file():
-        return
+    if bench.is_file() and (model.is_file() or not (run / "best.pt").is_file()):
+        return  # without a checkpoint it is the record of a run elsewhere: its numbers are what there is
     from unetq.train.bench import bench_run
     from unetq.train.evaluate import load_run
 
@@ -164,6 +164,7 @@ def complete_run(run: Path, threads: int = 1) -> None:
         from unetq.runtime.bench import bench as bench_model
 
         timed = bench_model(model, BENCH_SIZE, threads=threads) if exportable else bench_run(run, BENCH_SIZE, threads)
+        timed["bytes_file"] = model.stat().st_size if exportable else None
         atomic_text(bench, json.dumps(timed, indent=1) + "\n")
 
 

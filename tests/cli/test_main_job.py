@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from unetq.image.read import read
 from unetq.runtime.model import open_model
 
 UNETQ = [sys.executable, "-m", "unetq.cli"]
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 CONFIG = """
 name: tiny
 net: {base: 4, depth: 2, cap: 8}
@@ -166,6 +168,22 @@ def test_report_json(place: Path) -> None:
     assert all(row["ms_median"] > 0 and row["peak_rss_bytes"] > 0 for row in result["rows"])
     made = sorted(path.name for path in (place / "report").iterdir())
     assert made == ["index.html", "pareto.svg", "runs.csv", "table.csv", "table.json"]
+
+
+def test_records_give_the_same_report(place: Path) -> None:
+    """What scripts/records.py keeps is enough for the table, and says nothing about the machine."""
+    runs = place / "runs"
+    for name in ("float", "W4A6"):
+        shutil.copytree(place / name, runs / "em" / name)
+    command = [sys.executable, SCRIPTS / "records.py", runs, place / "records"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    kept = sorted((place / "records/em").iterdir())
+    assert not any(str(place) in file.read_text() for folder in kept for file in folder.iterdir())
+    there, here = (
+        unetq("report", *folders, "--out", place / "report")["rows"]
+        for folders in ([runs / "em/W4A6", runs / "em/float"], kept)
+    )
+    assert [row | {"run": ""} for row in there] == [row | {"run": ""} for row in here]
 
 
 def test_ctrl_c_leaves_a_run_that_resume_finishes(place: Path) -> None:

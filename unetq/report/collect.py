@@ -28,7 +28,7 @@ class RunRecord:
         val: val.json, or {} where the run has none.
         bench: bench.json, or None where nothing was timed.
         environment: environment.json: versions, commit, data {folder, name, hash}.
-        model_bytes: size of model.gguf, or None where the run has none.
+        model_bytes: size of model.gguf, or what bench.json says it was; None where the run has neither.
     """
 
     folder: Path
@@ -105,16 +105,16 @@ def read_run(folder: Path | str) -> RunRecord:
             f"{folder} has no test.json: finish its training, or run `unetq evaluate {folder} --split test`."
         )
     _check_test(test, folder / "test.json")
-    model = folder / "model.gguf"
+    model, bench = folder / "model.gguf", _json(folder / "bench.json")
     return RunRecord(
         folder=folder,
         net=net,
         config=config,
         test=test,
         val=_json(folder / "val.json") or {},
-        bench=_json(folder / "bench.json"),
+        bench=bench,
         environment=_json(folder / "environment.json") or {},
-        model_bytes=model.stat().st_size if model.is_file() else None,
+        model_bytes=model.stat().st_size if model.is_file() else (bench or {}).get("bytes_file"),
     )
 
 
