@@ -23,4 +23,4 @@ cd "$here"
 [ $# -gt 0 ] || set -- tests/runtime/test_{explain,model,packing,predict,scores}.py
 # What the wheel needs comes first: pytest's own folder has numpy too.
 PYTHONPATH=$cart:$tools PYTHONDONTWRITEBYTECODE=1 qemu-aarch64 -L "$sysroot" -cpu "${CORE:-cortex-a72}" \
-  "$sysroot/usr/bin/python$version" -m pytest -q -p no:cacheprovider "$@"
+  "$sysroot/usr/bin/python$version" -m pytest -q -p no:cacheprovider --hypothesis-profile=ci "$@"  # no deadlines
