@@ -1,4 +1,4 @@
-"""Trained networks for the comparison of machines: `python scripts/arm/make_trained.py FOLDER`, about a minute.
+"""Trained networks for the comparison of machines: `python scripts/arm/make_trained.py FOLDER`, in seconds.
 
 W4A6, W2A2 and TernaryNet learn phantom EM slices for a few steps: enough that codes, steps and batch norms are those of a
 training, which made-up weights are not. FOLDER gets, for each, trained-NAME.gguf with image and logits as in
@@ -36,7 +36,7 @@ SETTINGS = {
     "ternarynet": QuantSpec.of("ternarynet"),
 }
 SLICES, SIDE = 10, 128
-STEPS, FINETUNE_STEPS = 240, 60
+STEPS, FINETUNE_STEPS = 60, 30
 STUDY = "trained.npy"
 # Odd, so that strips, tiles of Winograd and panels end inside.
 SHAPE = (61, 77)
