@@ -1,17 +1,14 @@
-"""Counts the instructions of each convolution kernel under valgrind, and compares them with a table: a guard against
-kernels that grow slower unnoticed. Timings are too noisy for that, counts are the same on every run.
+"""Counts the instructions of each convolution kernel under valgrind, and compares them with a table.
 
     python scripts/count_instructions.py            # 1 where a kernel takes 3 % more than the table says, or fewer
     python scripts/count_instructions.py --write    # after a change that is meant: writes the table anew
 
-Needs valgrind, and what scripts/build_standalone.sh needs. valgrind knows no AVX-512, so those rows are not counted. The
-counts are of one compiler: with another one nothing is compared.
+Needs valgrind, and what scripts/build_standalone.sh needs. valgrind knows no AVX-512, so those rows are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import re
 import shutil
@@ -20,10 +17,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from instruction_table import InstructionTable
+
 ROOT = Path(__file__).parents[1]
-TABLE = ROOT / "tests/native/instructions.csv"
+COMMAND = "python scripts/count_instructions.py --write"
+TABLE = InstructionTable(ROOT / "tests/native/instructions.csv", "kernels", COMMAND)
 FOLDER = ROOT / "build/run"
-TOLERANCE = 0.03
 
 
 def build() -> Path:
@@ -66,17 +65,6 @@ def count(program: Path) -> dict[str, int]:
     return dict(zip(rows, counts, strict=True))
 
 
-def complaints(now: dict[str, int], then: dict[str, int]) -> list[str]:
-    """A line for each row that differs from the table."""
-    found = [f"{name} is not in the table" for name in now.keys() - then.keys()]
-    found += [f"{name} is in the table only" for name in then.keys() - now.keys()]
-    for name in now.keys() & then.keys():
-        change = now[name] / then[name] - 1
-        if abs(change) > TOLERANCE:
-            found.append(f"{name}: {now[name]:,} instructions, the table has {then[name]:,} ({change:+.1%})")
-    return sorted(found)
-
-
 def main() -> int:
     """Compares, or writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,23 +73,10 @@ def main() -> int:
     if not shutil.which("valgrind"):
         raise SystemExit("valgrind is not installed; apt-get install valgrind.")
     program = build()
-    built_by = compiler()
     if options.write:
-        lines = [("kernel", "instructions"), (built_by, ""), *count(program).items()]
-        with TABLE.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+        TABLE.write(count(program), compiler())
         return 0
-    with TABLE.open(newline="", encoding="utf-8") as file:
-        _, (table_by, _), *rows = csv.reader(file)
-    if built_by != table_by:
-        print(f"counts are of {table_by}, this is {built_by}: not compared")
-        return 0
-    now = count(program)
-    found = complaints(now, {name: int(number) for name, number in rows})
-    print("\n".join(found) or f"instructions: {len(now)} kernels, all within {TOLERANCE:.0%} of the table")
-    if found:
-        print("If that is meant: python scripts/count_instructions.py --write")
-    return 1 if found else 0
+    return TABLE.check(lambda: count(program), compiler())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // Runs one row of the table a number of times on made-up numbers: what scripts/arm/count.py counts the instructions of.
 //   count_kernel NAME WBITS ABITS IN OUT HEIGHT WIDTH REPEATS
-//   count_kernel list                                          every convolution of the table that this CPU has
+//   count_kernel list                 a line for every convolution of the table that this CPU has: NAME:WBITS,ABITS,
+//                                     the most bits that it takes whatever the weights
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,10 +13,22 @@
 
 using namespace unetq;
 
+static bool here(const Kernel& kernel) {
+  for (Isa isa : available_isas()) {
+    if (isa == kernel.isa) return true;
+  }
+  return false;
+}
+
 int main(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "list") == 0) {
     for (const Kernel& kernel : kernels()) {
-      if (kernel.conv != nullptr) std::printf("%s %d %d\n", kernel.name, kernel.lowbit.wbits, kernel.lowbit.abits);
+      if (kernel.conv == nullptr || !here(kernel)) continue;
+      BitPair most = {0, 0, false};
+      for (const BitPair& pair : bit_pairs(kernel)) {
+        if (!pair.checked && pair.wbits + pair.abits >= most.wbits + most.abits) most = pair;
+      }
+      std::printf("%s:%d,%d\n", kernel.name, most.wbits, most.abits);
     }
     return 0;
   }

@@ -54,6 +54,7 @@ static struct entry* find(struct entry** table, const char* key) {
 /* What qemu 7.2 cannot disassemble of 64-bit ARM: dot products and matrix products. */
 static const char* unknown_to_qemu(uint32_t word) {
   if ((word & 0xbfe0fc00) == 0x0e809400 || (word & 0xbfc0f400) == 0x0f80e000) return "sdot";
+  if ((word & 0xbfe0fc00) == 0x2e809400 || (word & 0xbfc0f400) == 0x2f80e000) return "udot";
   if ((word & 0xffe0fc00) == 0x4e80a400) return "smmla";
   return NULL;
 }

@@ -2,8 +2,9 @@
 # The runtime on ARM, without ARM: scripts/arm/test.sh [MODEL...]        MODEL: trained model files to compare as well
 # Cross-builds unetq-run, and runs it under qemu as the cores of a cart:
 #   - the self-test: every kernel that the core has against the scalar reference,
-#   - whole networks with every instruction set forced: logits are those of the numpy reference, masks those of x86, byte for
-#     byte; an instruction set that the core lacks is refused,
+#   - whole networks, made up and trained (W4A6, W2A2, TernaryNet on a phantom, for seconds), with every instruction set
+#     forced: logits are those of the numpy reference, masks those of x86, byte for byte; an instruction set that the core
+#     lacks is refused,
 #   - the C interface from two threads, and the documentation's C example,
 #   - the self-test under the address and undefined-behaviour sanitizers (64 bits).
 # Needs g++-aarch64-linux-gnu, g++-arm-linux-gnueabihf, qemu-user and the project's Python environment. JOBS=1: one at a time.
@@ -61,10 +62,14 @@ cases() {
   rm -rf "$work/cases"
   "$python" "$root/scripts/make_sanitizer_cases.py" "$work/cases"
   "$python" "$root/scripts/arm/make_cases.py" "$work/cases" "$@"
+  quietly "$python" "$root/scripts/arm/make_trained.py" "$work/cases"
   cd "$work/cases"
   while read -r model study mask; do
     "$root/build/run/unetq-run" "$model" "$study" "true-$mask" --threads 1 2>/dev/null
   done <cases.txt
+  for mask in reference-*; do
+    cmp "$mask" "true-${mask#reference-}"
+  done
 }
 
 # One core of the list above.
