@@ -136,7 +136,7 @@ def _multiplications_ms(layers: list[dict[str, Any]], peak: float | None) -> flo
     weighted = [layer for layer in layers if layer["macs"]]
     if not peak or any(not products[layer["kernel"]] for layer in weighted):
         return None
-    return sum(layer["macs"] * products[layer["kernel"]] for layer in weighted) / peak / 1e6
+    return float(sum(layer["macs"] * products[layer["kernel"]] for layer in weighted) / peak / 1e6)
 
 
 def _bytes_ms(model: Model, size: tuple[int, int]) -> float:

@@ -24,7 +24,8 @@ def footprint(model: Model, height: int, width: int) -> dict[str, Any]:
         standalone_bytes, least_bytes, buffers}.
         The arena holds all tensors, the skips (`skip_bytes`) among them; scratch the expanded weights; image and logits
         are float32. The standalone command has the image and a few rows of the logits in its arena: `standalone_bytes`
-        in all, `least_bytes` under `--max-memory`. `buffers`: [{tensors, bytes, offset, rows, height, first_op, last_op}], where `rows` of `height`
+        in all, `least_bytes` under `--max-memory`.
+        `buffers`: [{tensors, bytes, offset, rows, height, first_op, last_op}], where `rows` of `height`
         rows are in memory at a time, from `first_op` to `last_op`.
 
     Raises:
