@@ -1,22 +1,22 @@
 """How fast each row of the kernel table is on this CPU, and how far from what bounds it.
 
 python scripts/bench_floors.py                       W4A6, every row that can, on shapes of the networks in configs/
-python scripts/bench_floors.py --bits 3 3 --peak 234
+python scripts/bench_floors.py --bits 3 3
 
 Each time is the fastest of many short runs on one thread, rows in turn, so that a busy machine disturbs it little. Floors:
-multiplications (fewer with Winograd) over the CPU's peak, and bytes that must pass (input, output, packed weights) over
-the speed of a large copy.
+multiplications (fewer with Winograd; none for rows that look up or count bits) over the peak of the row's instruction set,
+measured now, and bytes that must pass (input, output, packed weights) over the speed of a large copy.
 """
 
 from __future__ import annotations
 
 import argparse
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from unetq import _native
+from unetq.runtime.memory import copy_bandwidth
 
 # Input and output channels, rows, columns: strips of the layers, short enough to find the machine idle at times.
 SHAPES = [
@@ -27,20 +27,6 @@ SHAPES = [
     (128, 128, 32, 64),
     (256, 256, 32, 32),
 ]
-# Outputs a tile, and multiplications for each of them: a direct 3x3 convolution takes 9.
-SAVED = {"winograd2x2": 16 / 4, "winograd1x2": 12 / 2, "winograd2x4": 24 / 8}
-
-
-def bandwidth() -> float:
-    """Bytes a second of a copy that no cache holds, read and written ones together."""
-    source = np.ones(1 << 26, np.uint8)
-    target = np.empty_like(source)
-    best = 1e9
-    for _ in range(20):
-        start = perf_counter()
-        np.copyto(target, source)
-        best = min(best, perf_counter() - start)
-    return 2 * source.nbytes / best
 
 
 def rows_for(bits: tuple[int, int]) -> list[str]:
@@ -75,12 +61,14 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bits", type=int, nargs=2, default=(4, 6), metavar=("WBITS", "ABITS"))
-    parser.add_argument("--peak", type=float, default=234.0, help="10^9 multiply-accumulates a second of this core")
     options = parser.parse_args()
     bits = (options.bits[0], options.bits[1])
-    speed = bandwidth()
+    speed = copy_bandwidth()
+    table = {row["name"]: row for row in _native.kernels()}
+    peaks = {isa: _native.peak_gmacs(isa) for isa in _native.isas()}
     names = [name for name in rows_for(bits) if not name.endswith("scalar")]
-    print(f"W{bits[0]}A{bits[1]}, peak {options.peak:.0f} GMAC/s, copy {speed / 1e9:.1f} GB/s")
+    known = ", ".join(f"{isa} {peak:.0f}" for isa, peak in peaks.items() if peak)
+    print(f"W{bits[0]}A{bits[1]}, peaks in GMAC/s: {known}; copy {speed / 1e9:.1f} GB/s")
     print(
         "| layer | row | ms | GMAC/s | floor, multiplications | floor, bytes | of the floor |\n|---|---|---|---|---|---|---|"
     )
@@ -89,7 +77,9 @@ def main() -> None:
         outputs = out * height * width
         moved = height * width * (channels + out) + 9 * channels * out * bits[0] / 8
         for name, seconds in measure(names, shape, bits).items():
-            floor = outputs * channels * SAVED.get(name.split("_")[0], 9.0) / options.peak / 1e9
+            row = table[name]
+            peak = peaks[row["isa"]]
+            floor = 9 * outputs * channels * row["products"] / peak / 1e9 if peak else 0.0
             numbers = f"{seconds * 1e3:.3f} | {9 * outputs * channels / seconds / 1e9:.0f} | {floor * 1e3:.3f}"
             share = max(floor, moved / speed) / seconds
             print(

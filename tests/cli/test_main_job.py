@@ -106,6 +106,7 @@ def test_info_memory(place: Path) -> None:
     assert taken["size"] == [300, 200] and taken["total_bytes"] == sum(taken[f"{part}_bytes"] for part in parts)
     assert 0 < taken["skip_bytes"] < taken["arena_bytes"] and taken["image_bytes"] == 4 * 300 * 200
     assert max(row["offset"] + row["bytes"] for row in taken["buffers"]) == taken["arena_bytes"]
+    assert 0 < taken["least_bytes"] < taken["standalone_bytes"] < taken["total_bytes"]
 
 
 def test_predict_json(place: Path) -> None:

@@ -21,6 +21,8 @@ from unetq.spec import NetSpec, QuantSpec
 
 ISAS = _native.isas()
 UPSAMPLINGS = ["nearest", "bilinear", "transposed"]
+# (packs, streams): skips packed at their own bits, image and logits inside the arena.
+WAYS = [(False, False), (True, False), (False, True), (True, True)]
 
 
 def picture(channels: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.float32]:
@@ -152,12 +154,14 @@ def test_threads_do_not_change_the_result(tmp_path: Path, isa: str) -> None:
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
 @pytest.mark.parametrize("size", [(21, 10), (32, 24), (1, 7), (39, 3)])
 def test_strips_do_not_change_the_result(tmp_path: Path, isa: str, upsampling: Any, size: tuple[int, int]) -> None:
-    """Every height of a strip, down to one row of the image."""
+    """Every height of a strip, down to one row of the image, with skips as bytes and packed."""
     case = Net(tmp_path, NetSpec(base=6, depth=3, cap=20, out_channels=2, upsampling=upsampling), size)
     for threads in (1, 3):
         model = _native.Model(str(case.path), threads)
         for rows in (*range(1, size[0] + 2), 1 << 30):
-            np.testing.assert_array_equal(model.run(case.image, strip_rows=rows), case.want["head"], str(rows))
+            packs, streams = WAYS[(rows + threads) % 4]
+            got = model.run(case.image, rows, packs, streams)
+            np.testing.assert_array_equal(got, case.want["head"], f"{rows} {packs} {streams}")
 
 
 def test_strips_of_an_uncommon_graph(tmp_path: Path, isa: str) -> None:
@@ -168,7 +172,7 @@ def test_strips_of_an_uncommon_graph(tmp_path: Path, isa: str) -> None:
         model = _native.Model(str(tmp_path / "model.gguf"), 2)
         want = run_reference(graph, image)["head"]
         for rows in range(1, 25):
-            np.testing.assert_array_equal(model.run(image, strip_rows=rows), want, str(rows))
+            np.testing.assert_array_equal(model.run(image, rows, *WAYS[rows % 4]), want, str(rows))
 
 
 @settings(max_examples=40, deadline=None)
@@ -187,7 +191,22 @@ def test_strips_of_any_network(data: st.DataObject) -> None:
         case = Net(Path(folder), net, size, data.draw(st.integers(0, 9)))
         model = _native.Model(str(case.path), data.draw(st.integers(1, 4)))
         for rows in data.draw(st.lists(st.integers(1, 75), min_size=2, max_size=4)):
-            np.testing.assert_array_equal(model.run(case.image, strip_rows=rows), case.want["head"], str(rows))
+            packs, streams = data.draw(st.booleans()), data.draw(st.booleans())
+            np.testing.assert_array_equal(model.run(case.image, rows, packs, streams), case.want["head"], str(rows))
+
+
+@pytest.mark.parametrize("setting", ["W1A1", "W2A3", "W4A6", "W8A7", "ternarynet"])
+def test_packed_skips_take_their_bits(tmp_path: Path, setting: str) -> None:
+    """Skips fill the arena of a large image: packed, it shrinks nearly by their share."""
+    quant = (
+        QuantSpec.of(setting) if setting == "ternarynet" else QuantSpec.of("fixed", int(setting[1]), int(setting[3]))
+    )
+    case = Net(tmp_path, NetSpec(base=8, depth=1, quant=quant), (640, 512))
+    bits = 2 if setting == "ternarynet" else int(setting[3])
+    model = _native.Model(str(case.path), 1)
+    whole, packed = (model.plan(640, 512, packs=packs)["arena_bytes"] for packs in (False, True))
+    assert whole - packed == pytest.approx(640 * 512 * 8 * (1 - bits / 8), rel=0.2)
+    np.testing.assert_array_equal(model.run(case.image, packs=True), case.want["head"])
 
 
 def test_a_large_image_runs_in_strips_by_itself(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_memory_is_what_info_says(command: Path, net: NetSpec, tmp_path: Path) -
         words = (path, tmp_path / "study.npy", tmp_path / "out.npy", "--threads", 1)
         peak[side] = succeed(command, *words)["peak_rss_bytes"]
     model = open_model(path, 1)
-    said = {side: footprint(model, side, side)["total_bytes"] + 2 * side**2 for side in peak}  # study and mask
+    said = {side: footprint(model, side, side)["standalone_bytes"] + 2 * side**2 for side in peak}  # study and mask
     for side in (400, 512):
         assert peak[side] - peak[16] == pytest.approx(said[side] - said[16], rel=0.05, abs=2**19)
 
@@ -204,6 +204,10 @@ def test_memory_limit(command: Path, tmp_path: Path) -> None:
     words = (path, tmp_path / "study.npy", tmp_path / "out.npy", "--threads", 1)
     free = succeed(command, *words)["peak_rss_bytes"]
     want = (tmp_path / "out.npy").read_bytes()
+    least = re.search(r"needs (\d+) MiB", refuse(command, *words, "--max-memory", "6M"))
+    assert least, "packed skips, low strips and few weights at a time take much less"
+    assert succeed(command, *words, "--max-memory", f"{least[1]}M")["peak_rss_bytes"] < 0.8 * free
+    assert (tmp_path / "out.npy").read_bytes() == want
     done = fitted = 0
     for limit in range(free // 2**17 + 24, free // 2**17 - 40, -4):
         ran = run(command, *words, "--max-memory", f"{limit / 8}M", "--json")

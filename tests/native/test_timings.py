@@ -103,7 +103,7 @@ EDITS: dict[str, Edit] = {
     "another CPU": lambda text: text.replace(f"cpu {_native.cpu_model()}", "cpu Another 1"),
     "another build": lambda text: text.replace("build ", "build 9."),
     "another format": lambda text: text.replace("timings 1", "timings 2"),
-    "another size": lambda text: text.replace("21x18 ", "21x19 ").replace("11x9 ", "11x8 "),
+    "quite another size": lambda text: text.replace("21x18 ", "50x35 ").replace("11x9 ", "20x20 "),
     "another instruction set": lambda text: text.replace(f" {_native.isas()[-1]} 1 ", " sse2 1 "),
     "another number of threads": lambda text: text.replace(f"{_native.isas()[-1]} 1 ", f"{_native.isas()[-1]} 2 "),
     "unknown kernels": lambda text: text.replace("_", "-"),
@@ -126,6 +126,23 @@ def test_what_says_nothing_about_this_machine_is_ignored(
     assert changed != measured
     sign(file, changed)
     assert kernels(net) == table
+
+
+def test_times_of_the_nearest_size_count(net: Net, measured: str, file: Path) -> None:
+    """Without times of a layer's own size, those of a like one: of two the nearer, whichever stands first."""
+    sign(file, measured)
+    want = kernels(net)
+    header, lines = measured.splitlines()[:3], measured.splitlines()[3:]
+    near, far = [], []
+    for line in lines:
+        head, names, times = line.split()[:7], line.split()[7::2], line.split()[8::2]
+        height, width = map(int, head[4].split("x"))
+        near.append(" ".join([*head[:4], f"{height + 1}x{width}", *line.split()[5:]]))
+        turned = [f"{name} {1 / float(time)}" for name, time in zip(names, times, strict=True)]
+        for size in (f"{height}x{2 * width}", f"{height - 4}x{width}", f"{height + 9}x{width}"):
+            far.append(" ".join([*head[:4], size, *head[5:], *turned]))
+    sign(file, "\n".join([*header, *near, *far]) + "\n")
+    assert kernels(net) == want
 
 
 def test_kernels_that_cannot_do_the_layer_are_ignored(

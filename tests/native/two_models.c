@@ -1,12 +1,13 @@
 /* Two models in two threads, and one model in both: two_models MODEL MODEL. Each logit must be what one thread alone
- * gets, and a failure's sentence must stay in the thread that made it. Also run under the thread sanitizer. */
+ * gets, in less memory (packed skips, lower strips) as well, and a failure's sentence must stay in the thread that made
+ * it. Also run under the sanitizers. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unetq/runtime.h>
 
-enum { kHeight = 37, kWidth = 41, kPixels = kHeight * kWidth, kRuns = 8 };
+enum { kHeight = 137, kWidth = 41, kPixels = kHeight * kWidth, kRuns = 8 };
 
 typedef struct {
   const char* path;
@@ -43,7 +44,10 @@ static void* work(void* context) {
   job_t* job = context;
   for (int i = 0; i < kRuns; ++i) {
     unetq_model *model = NULL, *none = NULL;
+    uint64_t bytes = 0;
     job->failures += unetq_open(job->path, 2, 1, &model) != UNETQ_OK || differs(model, job->own);
+    job->failures += unetq_memory(model, kHeight, kWidth, &bytes) != UNETQ_OK ||
+                     unetq_limit_memory(model, bytes - 1) != UNETQ_OK || differs(model, job->own);
     job->failures += unetq_open("no-such-model", 1, 1, &none) != UNETQ_BAD_MODEL || none != NULL;
     job->failures += strstr(unetq_last_error(), "no-such-model") == NULL;
     job->failures += differs(job->shared, job->common) || *unetq_last_error() != 0;

@@ -32,11 +32,12 @@ def test_bench(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {layer["kernel"] for layer in result["layers"]} <= kernels
     # The layers' own figures and the whole's are of one size: MACs = sum of ms x GMAC/s.
     assert (result["peak_gmacs"], result["of_peak"], result["layers"][1]["of_peak"]) == (None, None, None)  # scalar
+    assert result["floor"]["multiplications_ms"] is None and 0 < result["floor"]["bytes_ms"] < 1000
     macs = sum(layer["ms"] * layer["gmacs"] for layer in result["layers"])
     assert macs == pytest.approx(result["ms_median"] * result["gmacs"])
 
 
-@pytest.mark.parametrize("isa", [isa for isa in _native.isas() if isa in ("avx2", "avx512vnni", "avx512icelake")])
+@pytest.mark.parametrize("isa", [isa for isa in _native.isas() if isa.startswith("avx")])
 def test_share_of_the_peak(model: Path, monkeypatch: pytest.MonkeyPatch, isa: str) -> None:
     monkeypatch.setenv("UNETQ_ISA", isa)
     result = bench(model, (24, 24), repeats=3)
@@ -45,6 +46,8 @@ def test_share_of_the_peak(model: Path, monkeypatch: pytest.MonkeyPatch, isa: st
         assert layer["of_peak"] == pytest.approx(layer["gmacs"] / result["peak_gmacs"])
         assert layer["of_peak"] < 4, "no kernel saves more than F(4x3), 3.6 times"
     assert 1 < result["peak_gmacs"] < 2000
+    direct = result["gmacs"] * result["ms_median"] / result["peak_gmacs"]
+    assert 1 / 3 * direct < result["floor"]["multiplications_ms"] < direct, "Winograd does some of the layers"
     if isa != "avx2":  # half as wide, and three instructions in place of one
         monkeypatch.setenv("UNETQ_ISA", "avx2")
         assert 1.5 * bench(model, (24, 24), repeats=3)["peak_gmacs"] < result["peak_gmacs"]

@@ -116,6 +116,7 @@ def memory_table(taken: Mapping[str, Any]) -> RenderableType:
         f"an image of {height} x {width}: {size['total']} in all",
         f"arena {size['arena']} (skips {size['skip']}), scratch {size['scratch']}, weights {size['weights']}, "
         f"image {size['image']}, logits {size['logits']}",
+        f"unetq-run: {size['standalone']}, with --max-memory at least {size['least']}, beside program, study and mask",
     ]
     return Group(table, *(Text(line) for line in lines))
 
@@ -151,6 +152,11 @@ def bench_table(bench: Mapping[str, Any]) -> RenderableType:
         line += (
             f"\nthe CPU's own multiply instruction does {bench['peak_gmacs']:.1f} GMAC/s: the network is at "
             f"{bench['of_peak']:.0%}; above 100 % a kernel needs fewer multiplications than it replaces"
+        )
+    if floor := (bench.get("floor") or {}).get("multiplications_ms"):
+        line += (
+            f"\nits multiplications alone take {show_ms(floor)}, its bytes {show_ms(bench['floor']['bytes_ms'])}: "
+            f"the run is at {floor / bench['ms_median']:.0%} of that floor"
         )
     return Group(table, Text("\n".join([*reasons, line])))
 

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetq import _native
 from unetq.errors import UserError
 from unetq.runtime.explain import explain
-from unetq.runtime.memory import peak_rss_bytes
+from unetq.runtime.footprint import footprint
+from unetq.runtime.memory import copy_bandwidth, peak_rss_bytes
 from unetq.runtime.model import Model, open_model
 from unetq.runtime.predict import check_memory
 
@@ -62,11 +64,13 @@ def bench(
         environment: variables of the timing process beside its own.
 
     Returns:
-        {isa, threads, size, ms_median, ms_min, ms_p90, repeats, peak_rss_bytes, gmacs, peak_gmacs, of_peak,
+        {isa, threads, size, ms_median, ms_min, ms_p90, repeats, peak_rss_bytes, gmacs, peak_gmacs, of_peak, floor,
         layers: [{name, op, kernel, ms, gmacs, of_peak, why}]}; gmacs are 10^9 multiply-accumulates per second of the direct
         convolution, peak_gmacs what the CPU's multiply instruction alone does with these threads, of_peak the one over the
-        other (both None where the peak is not known): above 1 where a kernel needs fewer multiplications. why is the
-        reason for the kernel.
+        other (both None where the peak is not known): above 1 where a kernel needs fewer multiplications. floor is
+        {multiplications_ms, bytes_ms}: those that the kernels do, over the peak (None like it, or where a kernel does
+        not multiply bytes), and the bytes that have to leave the caches (image, logits and weights once, skips twice),
+        over the speed of a large copy. why is the reason for the kernel.
 
     Raises:
         UserError: the file is no model, or the image does not fit into memory.
@@ -115,6 +119,7 @@ def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) ->
         "gmacs": gmacs,
         "peak_gmacs": most,
         "of_peak": share(gmacs),
+        "floor": {"multiplications_ms": _multiplications_ms(layers, most), "bytes_ms": _bytes_ms(model, size)},
         "layers": [
             {
                 **{key: layer[key] for key in ("name", "op", "kernel", "ms", "gmacs")},
@@ -124,6 +129,20 @@ def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) ->
             for layer in layers
         ],
     }
+
+
+def _multiplications_ms(layers: list[dict[str, Any]], peak: float | None) -> float | None:
+    products = {row["name"]: row["products"] for row in _native.kernels()}
+    weighted = [layer for layer in layers if layer["macs"]]
+    if not peak or any(not products[layer["kernel"]] for layer in weighted):
+        return None
+    return float(sum(layer["macs"] * products[layer["kernel"]] for layer in weighted) / peak / 1e6)
+
+
+def _bytes_ms(model: Model, size: tuple[int, int]) -> float:
+    taken = footprint(model, *size)
+    moved = taken["image_bytes"] + taken["logits_bytes"] + taken["weights_bytes"] + 2 * taken["skip_bytes"]
+    return float(moved / copy_bandwidth() * 1e3)
 
 
 def _layers(model: Model, image: NDArray[np.float32], repeats: int) -> list[dict[str, Any]]:

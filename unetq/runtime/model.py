@@ -91,10 +91,21 @@ class Model:
         result: list[dict[str, Any]] = _refusing(self.path, lambda: self._native.profile(image))
         return result
 
-    def plan(self, height: int, width: int) -> dict[str, int]:
-        """Bytes that a run of this size takes: {arena_bytes, scratch_bytes, weights_bytes}."""
-        result: dict[str, int] = _refusing(self.path, lambda: self._native.plan(height, width))
+    def plan(self, height: int, width: int, streams: bool = False) -> dict[str, int]:
+        """Bytes that a run of this size takes: {arena_bytes, scratch_bytes, weights_bytes}.
+
+        Args:
+            height: pixels of the image.
+            width: pixels of the image.
+            streams: with image and logits in the arena, as the standalone command has them.
+        """
+        result: dict[str, int] = _refusing(self.path, lambda: self._native.plan(height, width, streams))
         return result
+
+    def least_bytes(self, height: int, width: int) -> int:
+        """Bytes that a run of the standalone command takes where `--max-memory` asks for the least: skips packed, strips of
+        4 rows, weights of one group of layers at a time."""
+        return int(_refusing(self.path, lambda: self._native.least_bytes(height, width)))
 
     def buffers(self, height: int, width: int) -> list[dict[str, Any]]:
         """The arena of a run of this size: [{tensors, bytes, offset, rows, height, first_op, last_op}]."""

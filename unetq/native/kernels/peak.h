@@ -13,6 +13,7 @@ using PeakFn = double (*)(int rounds);
 PeakFn peak_of(Isa isa);
 
 double peak_avx2(int rounds);        // vpmaddubsw, vpmaddwd, vpaddd: 32 exact products
+double peak_avxvnni(int rounds);     // vpdpbusd of half the width: 32
 double peak_avx512vnni(int rounds);  // vpdpbusd: 64
 
 }  // namespace unetq

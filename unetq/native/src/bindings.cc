@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,7 +58,9 @@ class PyModel {
     return py::array_t<int8_t>(static_cast<py::ssize_t>(tensor.bytes), reinterpret_cast<const int8_t*>(tensor.data));
   }
 
-  py::array_t<float> run(const Image& image, int strip_rows) { return run_observed(image, {nullptr, strip_rows}); }
+  py::array_t<float> run(const Image& image, int strip_rows, bool packs, bool streams) {
+    return run_observed(image, {nullptr, strip_rows, packs}, streams);
+  }
 
   // Codes of every tensor that holds codes, and the logits.
   py::dict dump(const Image& image) {
@@ -106,14 +109,26 @@ class PyModel {
     return result;
   }
 
-  py::dict plan(int height, int width) const {
+  py::dict plan(int height, int width, bool streams, bool packs) const {
     Plan plan;
-    raise_unless(session_->plan({height, width}, &plan));
+    PlanSize size = {height, width};
+    size.streams = streams;
+    size.packs = packs;
+    raise_unless(session_->plan(size, &plan));
     py::dict result;
     result["arena_bytes"] = plan.arena_bytes;
     result["scratch_bytes"] = plan.scratch_bytes + plan.thread_bytes * session_->threads();
     result["weights_bytes"] = session_->weights_bytes();
     return result;
+  }
+
+  // Of tensors, scratch and weights of a Stream where memory is limited as far as can be.
+  uint64_t least_bytes(int height, int width) const {
+    PlanSize size = {height, width};
+    size.streams = true;
+    Plan plan;
+    raise_unless(session_->least_plan(size, &plan));
+    return session_->bytes_of(plan) + plan.weights_bytes;
   }
 
   py::list buffers(int height, int width) const {
@@ -180,7 +195,7 @@ class PyModel {
   int threads() const { return session_->threads(); }
 
  private:
-  py::array_t<float> run_observed(const Image& image, const RunOptions& options) {
+  py::array_t<float> run_observed(const Image& image, const RunOptions& options, bool streams = false) {
     if (image.ndim() != 3) throw py::value_error("The image must have three axes: channels, rows, columns.");
     for (int axis = 0; axis < 3; ++axis) {
       if (image.shape(axis) < 1 || image.shape(axis) > (1 << 20)) {
@@ -195,10 +210,23 @@ class PyModel {
     Status status;
     {
       py::gil_scoped_release release;
-      status = session_->run(from, size, to, options);
+      status = streams ? run_streamed(from, size, to, options) : session_->run(from, size, to, options);
     }
     raise_unless(status);
     return logits;
+  }
+
+  // For tests: as the standalone command runs it.
+  Status run_streamed(const float* from, ImageSize size, float* to, const RunOptions& options) {
+    const ptrdiff_t plane = static_cast<ptrdiff_t>(size.height) * size.width;
+    const Stream stream = {[&](float* image) { std::copy_n(from, size.channels * plane, image); },
+                           [&](const LogitRows& rows) {
+                             for (int k = 0; k < session_->out_channels(); ++k) {
+                               std::copy_n(rows.data + k * rows.plane, (rows.y1 - rows.y0) * size.width,
+                                           to + k * plane + static_cast<ptrdiff_t>(rows.y0) * size.width);
+                             }
+                           }};
+    return session_->run(stream, size, options);
   }
 
   std::unique_ptr<Session> session_;
@@ -215,10 +243,13 @@ PYBIND11_MODULE(_native, module) {
            py::arg("verify_hash") = true)
       .def("metadata", &PyModel::metadata)
       .def("tensor", &PyModel::tensor, py::arg("name"))
-      .def("run", &PyModel::run, py::arg("image"), py::arg("strip_rows") = 0)
+      .def("run", &PyModel::run, py::arg("image"), py::arg("strip_rows") = 0, py::arg("packs") = false,
+           py::arg("streams") = false)
       .def("dump", &PyModel::dump, py::arg("image"))
       .def("profile", &PyModel::profile, py::arg("image"))
-      .def("plan", &PyModel::plan, py::arg("height"), py::arg("width"))
+      .def("plan", &PyModel::plan, py::arg("height"), py::arg("width"), py::arg("streams") = false,
+           py::arg("packs") = false)
+      .def("least_bytes", &PyModel::least_bytes, py::arg("height"), py::arg("width"))
       .def("buffers", &PyModel::buffers, py::arg("height"), py::arg("width"))
       .def("tune", &PyModel::tune, py::arg("height"), py::arg("width"), py::arg("path"), py::arg("progress"))
       .def("peak_gmacs", &PyModel::peak_gmacs)

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../kernels/lowbit.h"
 #include "../kernels/winograd.h"
 #include "bindings.h"
 #include "cpu.h"
@@ -117,12 +118,27 @@ void add_fits(const Kernel& kernel, py::dict* row) {
   }
   (*row)["always"] = always;
   (*row)["checked"] = checked;
+  // Products of bytes for one of the direct convolution; 0: it multiplies otherwise.
+  const double tile = winograd == nullptr ? 1.0 : 9.0 * winograd->y->outputs * winograd->x->outputs;
+  const double products = winograd == nullptr ? 1.0 : winograd->y->positions * winograd->x->positions;
+  (*row)["products"] = kernel.conv == nullptr || is_lowbit(kernel.layout) ? 0.0 : products / tile;
   (*row)["limit"] = winograd == nullptr ? 0 : winograd_limit(*winograd);
 }
 
 }  // namespace
 
 void bind_kernels(py::module_& module) {
+  module.def(
+      "peak_gmacs",
+      [](const std::string& isa) {
+        const py::gil_scoped_release release;
+        Pool pool(1);
+        for (Isa one : available_isas()) {
+          if (isa_name(one) == isa) return peak_gmacs(one, &pool);
+        }
+        return 0.0;
+      },
+      py::arg("isa"), "10^9 multiply-accumulates a second of one thread; 0 where it is not known.");
   module.def("kernels", [] {
     py::list rows;
     for (const Kernel& kernel : kernels()) {

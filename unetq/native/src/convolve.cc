@@ -16,6 +16,8 @@ constexpr int kBlocksAtOnce = 4;  // kernels take up to 4 blocks in registers, s
 constexpr int kRowsPerTask = 4;
 // Winograd transforms the input anew for each panel: that has to be rare, and their weights are 16/9 as many.
 constexpr size_t kWinogradPanelBytes = size_t{4096} * 1024;
+// Where memory counts more than time.
+constexpr size_t kLeanPanelBytes = size_t{256} * 1024;
 constexpr int kTasksPerThread = 6;
 constexpr int kMinTiles = 24;  // a task, for each of which a panel's weights come from memory again
 
@@ -27,11 +29,12 @@ struct Panel {
   int lanes = 1, blocks = 1;
   size_t block_bytes = 0;
 
-  Panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
+  Panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean) {
     taps = taps_of(kernel.layout, side, in_channels, in_pixel);
     lanes = lanes_of(kernel.layout);
     block_bytes = unetq::block_bytes(kernel.layout, taps);
-    const size_t panel_bytes = winograd_of(kernel.layout) == nullptr ? kPanelBytes : kWinogradPanelBytes;
+    const bool winograd = winograd_of(kernel.layout) != nullptr;
+    const size_t panel_bytes = lean ? kLeanPanelBytes : winograd ? kWinogradPanelBytes : kPanelBytes;
     const int all = (out_channels + lanes - 1) / lanes;
     const int fit = static_cast<int>(std::min<size_t>(panel_bytes / std::max<size_t>(1, block_bytes), 1 << 20));
     blocks = std::min(all, std::max(kBlocksAtOnce, fit / kBlocksAtOnce * kBlocksAtOnce));
@@ -56,7 +59,7 @@ class Driver {
         scratch_(place.layer),
         pool_(*pool),
         taps_side_(job.transposed ? 1 : job.side),
-        panel_(kernel, taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.out.channels),
+        panel_(kernel, taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.out.channels, job.lean),
         winograd_(winograd_of(kernel.layout)),
         of_threads_(place.threads) {}
 
@@ -123,7 +126,7 @@ class Driver {
       all.out_row = step * job_.out.row;
       all.out_pixel = step * job_.out.pixel;
     } else {
-      all.logits_plane = static_cast<ptrdiff_t>(job_.out.height) * job_.out.width;
+      all.logits_plane = job_.logits_plane;
       all.logits = job_.logits + first * all.logits_plane + static_cast<ptrdiff_t>(part.dy) * job_.out.width + part.dx;
       all.logits_row = static_cast<ptrdiff_t>(step) * job_.out.width;
       all.logits_pixel = step;
@@ -176,14 +179,14 @@ WeightSource weight_source(const ConvJob& job, int dy, int dx) {
   return source;
 }
 
-ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
+ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean) {
   const Winograd* winograd = winograd_of(kernel.layout);
-  return {Panel(kernel, side, in_channels, in_pixel, out_channels).bytes(),
+  return {Panel(kernel, side, in_channels, in_pixel, out_channels, lean).bytes(),
           winograd == nullptr ? 0 : winograd_scratch_bytes(*winograd, in_channels)};
 }
 
-bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels) {
-  const Panel panel(kernel, side, in_channels, in_pixel, out_channels);
+bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean) {
+  const Panel panel(kernel, side, in_channels, in_pixel, out_channels, lean);
   return panel.blocks * panel.lanes >= out_channels;
 }
 

@@ -15,7 +15,8 @@ struct View {
 
 struct ConvJob {
   View in, out;             // out.data is null for logits; its size counts anyway
-  float* logits = nullptr;  // planar [channels, height, width]
+  float* logits = nullptr;  // row 0 of channel 0
+  ptrdiff_t logits_plane = 0;
   bool transposed = false;
   int side = 0;              // of the convolution; 2 for transposed
   int wbits = 0, abits = 0;  // of weights and input
@@ -26,6 +27,7 @@ struct ConvJob {
   int in_zero = 0, out_zero = 0, lo = 0, hi = 0;
   int y0 = 0, y1 = 0;     // rows of the output to make
   bool expanded = false;  // the weights are in the scratch already, by the same layer (conv_fits_panel)
+  bool lean = false;      // few weights are expanded at a time
 };
 
 // Bytes of scratch for a layer: what all threads share, and what each of them has.
@@ -40,13 +42,13 @@ struct ConvPlace {
 };
 
 // For a layer with `side` x `side` taps a pixel (1 for transposed).
-ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels);
+ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean);
 
 // The codes of all weights of a job; of parity (dy, dx) for transposed.
 WeightSource weight_source(const ConvJob& job, int dy, int dx);
 
 // Whether all of a layer's weights are expanded at once.
-bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels);
+bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean);
 
 void run_conv(const Kernel& kernel, const ConvJob& job, const ConvPlace& place, Pool* pool);
 

@@ -1,7 +1,6 @@
 #include "execute.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cmath>
@@ -10,10 +9,11 @@
 #include <iterator>
 #include <limits>
 
-#include "../kernels/peak.h"
 #include "convolve.h"
 #include "cpu.h"
+#include "packed.h"
 #include "timings.h"
+#include "trial.h"
 
 namespace unetq {
 
@@ -22,13 +22,27 @@ namespace {
 constexpr int kMaxThreads = 256;
 constexpr size_t kAlign = 64;
 constexpr int kPixelsPerTask = 4096;
-// Rows of the image a strip where the chosen ones take too much memory.
-constexpr int kLeanRows[] = {16, 8, 4};
+// What is tried where a plan takes too much memory, one after the other: packed skips cost little time, lower strips
+// more (docs/performance.md).
+constexpr int kLeanRows[] = {0, 16, 8, 4};
+
+PlanSize leaner(PlanSize size, int rows) {
+  size.packs = true;
+  size.strip_rows = rows;
+  size.lean = rows > 0;
+  return size;
+}
 
 // Rounded up.
 std::string mebibytes(uint64_t bytes) {
   const uint64_t tenths = (bytes * 10 + (uint64_t{1} << 20) - 1) >> 20;
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " MiB";
+}
+
+PlanSize planned(ImageSize size, const RunOptions& options) {
+  PlanSize wanted = {size.height, size.width, options.strip_rows};
+  wanted.packs = options.packs;
+  return wanted;
 }
 
 // By the exponent's bits: integer code that the compiler vectorises.
@@ -87,7 +101,7 @@ Status Session::plan(PlanSize size, Plan* plan) const {
   const auto done = [&] { return !status.ok || limit == 0 || bytes_of(*plan) <= limit; };
   for (int rows : kLeanRows) {
     if (done()) return status;
-    if (size.strip_rows == 0) status = make_plan(model_, {size.height, size.width, rows, true}, isa_, choose, plan);
+    if (size.strip_rows == 0) status = make_plan(model_, leaner(size, rows), isa_, choose, plan);
   }
   if (done()) return status;
   return Status::fail("An image of " + std::to_string(size.height) + " x " + std::to_string(size.width) +
@@ -95,17 +109,16 @@ Status Session::plan(PlanSize size, Plan* plan) const {
                       " are allowed; use smaller tiles.");
 }
 
-Status Session::least_bytes(int height, int width, uint64_t* bytes) const {
-  Plan plan;
+// Of a small image the strips' own buffers may be more than they save.
+Status Session::least_plan(PlanSize size, Plan* plan) const {
   const Chooser choose = chooser();
-  *bytes = std::numeric_limits<uint64_t>::max();
-  for (int rows :
-       {0, *std::rbegin(kLeanRows)}) {  // of a small image the strips' own buffers may be more than they save
-    const Status status = make_plan(model_, {height, width, rows, rows > 0}, isa_, choose, &plan);
-    if (!status.ok) return status;
-    *bytes = std::min(*bytes, bytes_of(plan));
+  Status status = make_plan(model_, size, isa_, choose, plan);
+  for (int rows : {0, *std::rbegin(kLeanRows)}) {
+    Plan other;
+    if (status.ok) status = make_plan(model_, leaner(size, rows), isa_, choose, &other);
+    if (status.ok && bytes_of(other) < bytes_of(*plan)) *plan = std::move(other);
   }
-  return Status::fine();
+  return status;
 }
 
 void Session::limit_memory(uint64_t bytes) {
@@ -127,27 +140,14 @@ void Session::choose_by(Chooser choose) {
   arena_ = nullptr;  // the next run plans anew
 }
 
-// What other programs take away only ever adds to a time, and a peak is what the CPU can do: the fastest run counts.
 double Session::peak_gmacs() {
-  constexpr int kRuns = 60, kRounds = 10000;
   const std::scoped_lock lock(mutex_);
-  const PeakFn peak = peak_of(isa_);
-  double best = 0;
-  for (int i = 0; peak != nullptr && i < kRuns; ++i) {
-    std::atomic<double> macs{0};
-    const auto begin = std::chrono::steady_clock::now();
-    pool_->parallel_for(pool_->threads(), [&](int) { macs.store(peak(kRounds)); });
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    if (seconds > 0) best = std::max(best, macs.load() * pool_->threads() / seconds / 1e9);
-  }
-  return best;
+  return unetq::peak_gmacs(isa_, pool_.get());
 }
 
 Status Session::prepare(PlanSize size) {
   const int height = size.height, width = size.width;
-  if (arena_ != nullptr && plan_.height == height && plan_.width == width && strip_rows_ == size.strip_rows) {
-    return Status::fine();
-  }
+  if (arena_ != nullptr && size_ == size) return Status::fine();
   Plan plan;
   if (Status status = this->plan(size, &plan); !status.ok) return status;
   const size_t bytes = bytes_of(plan);
@@ -169,22 +169,49 @@ Status Session::prepare(PlanSize size) {
   arena_ = memory_.get() + (kAlign - address % kAlign) % kAlign;
   scratch_ = arena_ + (plan.arena_bytes + kAlign - 1) / kAlign * kAlign;
   plan_ = std::move(plan);
-  strip_rows_ = size.strip_rows;
+  size_ = size;
   return Status::fine();
+}
+
+Status Session::check(ImageSize size) const {
+  if (size.channels == in_channels()) return Status::fine();
+  return Status::fail("The image has " + std::to_string(size.channels) + " channels, but the model wants " +
+                      std::to_string(in_channels()) + ".");
 }
 
 Status Session::run(const float* image, ImageSize size, float* logits, const RunOptions& options) {
   const std::scoped_lock lock(mutex_);
-  if (size.channels != in_channels()) {
-    return Status::fail("The image has " + std::to_string(size.channels) + " channels, but the model wants " +
-                        std::to_string(in_channels()) + ".");
-  }
-  if (Status status = prepare({size.height, size.width, options.strip_rows}); !status.ok) return status;
+  if (Status status = check(size); !status.ok) return status;
+  if (Status status = prepare(planned(size, options)); !status.ok) return status;
+  Ends ends;
+  ends.image = image;
+  ends.logits = logits;
+  return run_groups(size, ends, options.observer);
+}
+
+Status Session::run(const Stream& stream, ImageSize size, const RunOptions& options) {
+  const std::scoped_lock lock(mutex_);
+  if (Status status = check(size); !status.ok) return status;
+  PlanSize inside = planned(size, options);
+  inside.streams = true;
+  if (Status status = prepare(inside); !status.ok) return status;
+  float* const image = reinterpret_cast<float*>(arena_ + plan_.image.offset);
+  stream.fill(image);
+  Ends ends;
+  ends.image = image;
+  ends.stream = &stream;
+  return run_groups(size, ends, options.observer);
+}
+
+Status Session::run_groups(ImageSize size, const Ends& ends, const Observer& observer) {
   const size_t count = static_cast<size_t>(size.channels) * size.height * size.width;
-  if (!all_finite(image, count)) {
+  if (!all_finite(ends.image, count)) {
     return Status::fail("The image has pixels that are not finite numbers; replace them first.");
   }
-  for (const Group& group : plan_.groups) run_group(group, {image, logits}, options.observer);
+  for (const Group& group : plan_.groups) {
+    if (limit_.load() > 0) drop_weights();
+    run_group(group, ends, observer);
+  }
   return Status::fine();
 }
 
@@ -207,6 +234,10 @@ void Session::run_group(const Group& group, const Ends& ends, const Observer& ob
       const int y0 = step == 0 ? 0 : group.rows[step - 1][at], y1 = group.rows[step][at];
       if (y1 > y0) execute({static_cast<size_t>(op), y0, y1, y0 > 0 && plan_.steps[op].keeps}, ends);
       seconds[at] += std::chrono::duration<double>(Clock::now() - begin).count();
+      if (ends.stream != nullptr && y1 > y0 && static_cast<size_t>(op) + 1 == model_.ops.size()) {
+        const float* rows = reinterpret_cast<const float*>(arena_ + plan_.logits.offset);
+        ends.stream->take({rows, static_cast<ptrdiff_t>(plan_.logits_rows) * plan_.width, y0, y1});
+      }
       if (observer && step + 1 == group.rows.size()) observer(static_cast<size_t>(op), seconds[at]);
     }
   }
@@ -214,16 +245,49 @@ void Session::run_group(const Group& group, const Ends& ends, const Observer& ob
 
 void Session::execute(const Part& part, const Ends& ends) {
   const Step& step = plan_.steps[part.op];
-  if (step.kernel == nullptr) return;
   const Op& info = model_.ops[part.op];
-  if (step.kernel->conv != nullptr) {
-    convolve(part, ends.logits);
+  if (step.kernel == nullptr) {  // a concatenation in place
+  } else if (step.kernel->conv != nullptr) {
+    convolve(part, ends);
   } else if (info.kind == OpKind::kConcat) {
-    if (step.copies[0]) map(part, info.input_a, 0, nullptr);
-    if (step.copies[1]) map(part, info.input_b, model_.tensors[info.input_a].channels, nullptr);
+    const int inputs[2] = {info.input_a, info.input_b}, channels[2] = {0, model_.tensors[info.input_a].channels};
+    for (int k = 0; k < 2; ++k) {
+      if (step.unpacks[k]) {
+        unpack(part, inputs[k], channels[k]);
+      } else if (step.copies[k]) {
+        map(part, inputs[k], channels[k], nullptr);
+      }
+    }
   } else {
     map(part, info.input_a, 0, ends.image);
   }
+  if (plan_.tensors[info.output].packed >= 0) pack(part);
+}
+
+// The rows that were made, in the cache still.
+void Session::pack(const Part& part) {
+  const int tensor = model_.ops[part.op].output;
+  const Tensor& info = model_.tensors[tensor];
+  const View from = view_of(plan_, tensor, info, arena_);
+  const Packed& packed = plan_.packed[plan_.tensors[tensor].packed];
+  pool_->parallel_for(part.y1 - part.y0, [&](int i) {
+    const int y = part.y0 + i;
+    pack_row(from.data + y * from.row, {from.pixel, from.channels, from.width}, info.bits,
+             arena_ + packed.offset + y * packed.row);
+  });
+}
+
+// Into the output from `channel` on.
+void Session::unpack(const Part& part, int input, int channel) {
+  const int output = model_.ops[part.op].output;
+  const Tensor& info = model_.tensors[input];
+  const View to = view_of(plan_, output, model_.tensors[output], arena_);
+  const Packed& packed = plan_.packed[plan_.tensors[input].packed];
+  pool_->parallel_for(part.y1 - part.y0, [&](int i) {
+    const int y = part.y0 + i;
+    unpack_row(arena_ + packed.offset + y * packed.row, {to.pixel, info.channels, to.width}, info.bits,
+               to.data + y * to.row + channel);
+  });
 }
 
 // Drops the rows that nobody reads any more; behind the image's last row the halo has to be made again.
@@ -253,14 +317,18 @@ void Session::fill_halo(const Buffer& buffer) {
   std::memset(row, buffer.zero, band + first);
 }
 
-void Session::convolve(const Part& part, float* logits) {
+void Session::convolve(const Part& part, const Ends& ends) {
   const Op& info = model_.ops[part.op];
   const Step& step = plan_.steps[part.op];
   const Tensor &in = model_.tensors[info.input_a], &out = model_.tensors[info.output];
   ConvJob job;
   job.in = view_of(plan_, info.input_a, in, arena_);
   job.out = view_of(plan_, info.output, out, arena_);
-  job.logits = logits;
+  // Of a strip's logits row 0 lies before the arena's place for them, as with a rolling buffer.
+  const bool last = job.out.data == nullptr, strip = last && ends.stream != nullptr;
+  float* const rows = reinterpret_cast<float*>(arena_ + plan_.logits.offset);
+  job.logits = strip ? rows - static_cast<ptrdiff_t>(part.y0) * job.out.width : ends.logits;
+  job.logits_plane = static_cast<ptrdiff_t>(strip ? plan_.logits_rows : job.out.height) * job.out.width;
   job.transposed = info.kind == OpKind::kTransposed;
   job.side = info.kernel;
   job.wbits = info.wbits;
@@ -278,6 +346,7 @@ void Session::convolve(const Part& part, float* logits) {
   job.y0 = part.y0;
   job.y1 = part.y1;
   job.expanded = part.expanded;
+  job.lean = plan_.lean;
   run_conv(*step.kernel, job, {scratch_ + step.scratch_offset, scratch_ + plan_.scratch_bytes}, pool_.get());
 }
 

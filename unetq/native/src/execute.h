@@ -22,9 +22,24 @@ struct ImageSize {
 // Session::tensor_codes() may be read meanwhile.
 using Observer = std::function<void(size_t op, double seconds)>;
 
+// Rows [y0, y1) of the logits: class k's row y is `width` floats at data + k * plane + (y - y0) * width.
+struct LogitRows {
+  const float* data = nullptr;
+  ptrdiff_t plane = 0;
+  int y0 = 0, y1 = 0;
+};
+
+// An image and logits that lie in the network's own memory: `fill` writes float32 [channels, height, width] before the
+// first operation; `take` gets the logits from the first row to the last, some rows at a time.
+struct Stream {
+  std::function<void(float* image)> fill;
+  std::function<void(const LogitRows& rows)> take;
+};
+
 struct RunOptions {
   Observer observer = nullptr;
   int strip_rows = 0;  // PlanSize
+  bool packs = false;
 };
 
 class Session {
@@ -35,17 +50,23 @@ class Session {
   // image: float32 [channels, height, width]; logits: float32 [out_channels(), height, width]. Calls from several
   // threads wait for each other.
   Status run(const float* image, ImageSize size, float* logits, const RunOptions& options = {});
+  Status run(const Stream& stream, ImageSize size, const RunOptions& options = {});
 
   // Plans without running; within the limit, or a sentence that says what is needed.
   Status plan(PlanSize size, Plan* plan) const;
 
-  // Bytes that a run may take for tensors, scratch and expanded weights, its image and logits apart; 0 = no limit. What
-  // does not fit runs in lower strips, which changes no result; what does not fit then is refused.
+  // Bytes that a run may take for tensors, scratch and expanded weights, and for image and logits of a Stream; 0 = no
+  // limit. What does not fit has its skips packed, then runs in lower strips, too, which changes no result; what does
+  // not fit then is refused.
   void limit_memory(uint64_t bytes);
 
-  // What a plan takes for this session's threads, and what the lowest strips of an image would.
+  // What a plan takes for this session's threads, and the plan of an image of the size that takes least.
   uint64_t bytes_of(const Plan& plan) const;
-  Status least_bytes(int height, int width, uint64_t* bytes) const;
+  Status least_plan(PlanSize size, Plan* plan) const;
+
+  // Takes the model file's pages out of memory until they are read again; under a limit each group of strips does that
+  // for those before it, so that Plan::weights_bytes are there at a time.
+  void drop_weights() const { drop_pages(model_); }
 
   // Who picks the kernels from the next plan on. At first those do that this machine was tuned to (timings.h).
   void choose_by(Chooser choose);
@@ -73,8 +94,9 @@ class Session {
 
  private:
   struct Ends {
-    const float* image;
-    float* logits;
+    const float* image = nullptr;
+    float* logits = nullptr;  // null: a strip at a time, for `take`
+    const Stream* stream = nullptr;
   };
   // Rows [y0, y1) of an operation's output.
   struct Part {
@@ -83,12 +105,16 @@ class Session {
     bool expanded;
   };
 
+  Status check(ImageSize size) const;
   Status prepare(PlanSize size);
+  Status run_groups(ImageSize size, const Ends& ends, const Observer& observer);
   void fill_halo(const Buffer& buffer);
   void roll(const Roll& roll, size_t step);
   void run_group(const Group& group, const Ends& ends, const Observer& observer);
   void execute(const Part& part, const Ends& ends);
-  void convolve(const Part& part, float* logits);
+  void convolve(const Part& part, const Ends& ends);
+  void pack(const Part& part);
+  void unpack(const Part& part, int input, int channel);
   void map(const Part& part, int input, int channel, const float* image);  // into the output from `channel` on
 
   Model model_;
@@ -99,7 +125,7 @@ class Session {
   mutable std::mutex choose_mutex_;  // of choose_: plan() does not wait for a run
   Chooser choose_;
   Plan plan_;
-  int strip_rows_ = 0;  // of the plan
+  PlanSize size_;  // of the plan
   std::unique_ptr<uint8_t[], void (*)(void*)> memory_{nullptr, nullptr};
   size_t memory_bytes_ = 0;
   uint8_t* arena_ = nullptr;

@@ -132,6 +132,11 @@ int Tensor::hi() const {
 
 int Tensor::zero() const { return -lo(); }
 
+void drop_pages(const Model& model) {
+  const Bytes& bytes = *model.bytes;
+  if (bytes.mapped) madvise(const_cast<uint8_t*>(bytes.data), bytes.size, MADV_DONTNEED);
+}
+
 Status open_model(const std::string& path, bool verify_hash, Model* model) {
   Status status = guarded([&] {
     std::shared_ptr<const Bytes> bytes;

@@ -74,6 +74,9 @@ struct Status {
   static Status fail(std::string message) { return {false, std::move(message)}; }
 };
 
+// Lets the system have the pages of a mapped file back, which come again as they are read; not of one that was copied.
+void drop_pages(const Model& model);
+
 // Maps and verifies a file. On failure `model` is untouched.
 Status open_model(const std::string& path, bool verify_hash, Model* model);
 // The same for a copy in memory (fuzzer, tests).

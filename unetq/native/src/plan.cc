@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "convolve.h"
+#include "packed.h"
 
 namespace unetq {
 
@@ -23,14 +24,15 @@ ptrdiff_t pixel_stride(int channels) { return channels < 4 ? channels : (channel
 
 class Planner {
  public:
-  Planner(const Model& model, Isa isa, const Chooser& choose, bool lean, Plan* plan)
-      : model_(model), isa_(isa), choose_(choose), max_kept_(lean ? 0 : kMaxKept), plan_(*plan) {}
+  Planner(const Model& model, PlanSize size, Isa isa, const Chooser& choose, Plan* plan)
+      : model_(model), size_(size), isa_(isa), choose_(choose), plan_(*plan) {}
 
   Status make() {
     if (Status status = check_ends(); !status.ok) return status;
     plan_.tensors.assign(model_.tensors.size(), {});
     plan_.steps.assign(model_.ops.size(), {});
     place_tensors();
+    if (size_.packs) pack_skips();
     if (!size_buffers()) return too_large();
     make_rolls(model_, &plan_);
     size_bytes();
@@ -38,6 +40,7 @@ class Planner {
       if (Status status = select(i); !status.ok) return status;
     }
     for (const Group& group : plan_.groups) share_scratch(group);
+    if (size_.streams) size_ends();
     find_lifetimes();
     assign_offsets();
     return plan_.arena_bytes > kMaxArena ? too_large() : Status::fine();
@@ -109,6 +112,52 @@ class Planner {
       }
       plan_.tensors[t] = {buffer_of[root], offset};
     }
+  }
+
+  // A skip that only the operations of its own group and copying concatenations read is whole as packed codes alone.
+  void pack_skips() {
+    const std::vector<int> group_of = group_of_ops();
+    const int count = static_cast<int>(model_.ops.size());
+    for (int maker = 0; maker < count; ++maker) {
+      const int tensor = model_.ops[maker].output, bits = model_.tensors[tensor].bits;
+      bool copied = false, otherwise = bits == 0 || bits > kMaxPackedBits;
+      for (int i = maker + 1; i < count; ++i) {
+        const int inputs[2] = {model_.ops[i].input_a, model_.ops[i].input_b};
+        for (int k = 0; k < 2; ++k) {
+          if (inputs[k] != tensor || group_of[i] == group_of[maker]) continue;
+          (plan_.steps[i].copies[k] ? copied : otherwise) = true;
+        }
+      }
+      if (!copied || otherwise || in_concat(tensor)) continue;
+      plan_.tensors[tensor].packed = static_cast<int>(plan_.packed.size());
+      const Tensor& info = model_.tensors[tensor];
+      Packed packed;
+      packed.row = packed_bytes(static_cast<int64_t>(level_size(plan_.width, info.level)) * info.channels, bits);
+      packed.bytes = align_up(packed.row * level_size(plan_.height, info.level));
+      plan_.packed.push_back(packed);
+      for (int i = maker + 1; i < count; ++i) {
+        if (group_of[i] == group_of[maker]) continue;
+        plan_.steps[i].unpacks[0] = plan_.steps[i].unpacks[0] || model_.ops[i].input_a == tensor;
+        plan_.steps[i].unpacks[1] = plan_.steps[i].unpacks[1] || model_.ops[i].input_b == tensor;
+      }
+    }
+  }
+
+  // Whether a tensor shares its buffer with others.
+  bool in_concat(int tensor) const {
+    return plan_.buffers[plan_.tensors[tensor].buffer].channels != model_.tensors[tensor].channels;
+  }
+
+  void size_ends() {
+    const Tensor &in = model_.tensors.front(), &out = model_.tensors[model_.ops.back().output];
+    const size_t row = static_cast<size_t>(plan_.width) * sizeof(float);
+    plan_.image.bytes = align_up(in.channels * row * plan_.height);
+    int done = 0;
+    for (const std::vector<int>& rows : plan_.groups.back().rows) {
+      plan_.logits_rows = std::max(plan_.logits_rows, rows.back() - done);
+      done = rows.back();
+    }
+    plan_.logits.bytes = align_up(out.channels * row * plan_.logits_rows);
   }
 
   // Whether addresses can reach all of each.
@@ -196,21 +245,23 @@ class Planner {
     if (step.kernel->conv != nullptr) {
       const int in_pixel = layer.in_pixel;
       const ConvScratch scratch = conv_scratch(*step.kernel, op.kind == OpKind::kConv ? op.kernel : 1, in.channels,
-                                               in_pixel, demand.out_channels);
+                                               in_pixel, demand.out_channels, size_.lean);
       step.scratch_bytes = align_up(scratch.shared);
       plan_.thread_bytes = std::max(plan_.thread_bytes, align_up(scratch.thread));
       step.keeps = op.kind == OpKind::kConv &&
-                   conv_fits_panel(*step.kernel, op.kernel, in.channels, in_pixel, demand.out_channels);
+                   conv_fits_panel(*step.kernel, op.kernel, in.channels, in_pixel, demand.out_channels, size_.lean);
     }
     return Status::fine();
   }
 
   // Kept weights lie side by side, and behind them the place that all others share.
   void share_scratch(const Group& group) {
-    size_t kept = 0, shared = 0;
+    const size_t most = size_.lean ? 0 : kMaxKept;
+    size_t kept = 0, shared = 0, weights = 0;
     for (int i = group.first; i <= group.last; ++i) {
       Step& step = plan_.steps[i];
-      step.keeps = step.keeps && group.strips() && kept + step.scratch_bytes <= max_kept_;
+      weights += model_.ops[i].packed_bytes;
+      step.keeps = step.keeps && group.strips() && kept + step.scratch_bytes <= most;
       if (!step.keeps) continue;
       step.scratch_offset = kept;
       kept += step.scratch_bytes;
@@ -222,6 +273,7 @@ class Planner {
       shared = std::max(shared, step.scratch_bytes);
     }
     plan_.scratch_bytes = std::max(plan_.scratch_bytes, kept + shared);
+    plan_.weights_bytes = std::max(plan_.weights_bytes, weights);
   }
 
   // All buffers that a group of strips touches are alive from its first operation to its last one.
@@ -233,25 +285,33 @@ class Planner {
         end[i] = group.strips() ? group.last : i;
       }
     }
+    const auto use = [&](Room* room, size_t i) {
+      const bool born = room->birth < 0;
+      if (born) room->birth = begin[i];
+      room->death = end[i];
+      return born;
+    };
     for (size_t i = 0; i < model_.ops.size(); ++i) {
       const Op& op = model_.ops[i];
-      for (int tensor : {op.input_a, op.input_b, op.output}) {
-        const int index = tensor < 0 ? -1 : plan_.tensors[tensor].buffer;
-        if (index < 0) continue;
-        Buffer& buffer = plan_.buffers[index];
-        if (buffer.birth < 0) {
-          buffer.birth = begin[i];
-          plan_.steps[buffer.birth].births.push_back(index);
-        }
-        buffer.death = end[i];
+      const int tensors[3] = {op.input_a, op.input_b, op.output};
+      for (int k = 0; k < 3; ++k) {
+        if (tensors[k] < 0) continue;
+        const Placement& place = plan_.tensors[tensors[k]];
+        const bool unpacks = k < 2 && plan_.steps[i].unpacks[k];
+        if (place.packed >= 0 && (k == 2 || unpacks)) use(&plan_.packed[place.packed], i);
+        if (place.buffer < 0 || unpacks) continue;
+        if (use(&plan_.buffers[place.buffer], i)) plan_.steps[begin[i]].births.push_back(place.buffer);
       }
+      if (op.kind == OpKind::kQuantize) use(&plan_.image, i);
     }
+    plan_.image.birth = 0;  // it is there before the first operation
+    use(&plan_.logits, model_.ops.size() - 1);
   }
 
   // Neither order is best for every network; both cost nothing.
   void assign_offsets() {
-    const auto largest = [](const Buffer& a, const Buffer& b) { return a.bytes > b.bytes; };
-    const auto longest = [](const Buffer& a, const Buffer& b) { return a.death - a.birth > b.death - b.birth; };
+    const auto largest = [](const Room& a, const Room& b) { return a.bytes > b.bytes; };
+    const auto longest = [](const Room& a, const Room& b) { return a.death - a.birth > b.death - b.birth; };
     const size_t one = assign_offsets(largest), other = assign_offsets(longest);
     plan_.arena_bytes = one < other ? assign_offsets(largest) : other;
   }
@@ -259,33 +319,37 @@ class Planner {
   // By an order, each at the lowest place that is free for its whole life; returns the bytes of all.
   template <typename Before>
   size_t assign_offsets(const Before& before) {
-    std::vector<Buffer*> order;
-    order.reserve(plan_.buffers.size());
+    std::vector<Room*> order;
+    order.reserve(plan_.buffers.size() + plan_.packed.size() + 2);
     for (Buffer& buffer : plan_.buffers) order.push_back(&buffer);
-    std::stable_sort(order.begin(), order.end(), [&](const Buffer* a, const Buffer* b) { return before(*a, *b); });
-    std::vector<const Buffer*> placed;  // by offset
+    for (Packed& packed : plan_.packed) order.push_back(&packed);
+    for (Room* end : {&plan_.image, &plan_.logits}) {
+      if (end->bytes > 0) order.push_back(end);
+    }
+    std::stable_sort(order.begin(), order.end(), [&](const Room* a, const Room* b) { return before(*a, *b); });
+    std::vector<const Room*> placed;  // by offset
     size_t bytes = 0;
-    for (Buffer* buffer : order) {
+    for (Room* room : order) {
       size_t offset = 0;
-      for (const Buffer* other : placed) {
-        const bool together = buffer->birth <= other->death && other->birth <= buffer->death;
+      for (const Room* other : placed) {
+        const bool together = room->birth <= other->death && other->birth <= room->death;
         if (!together) continue;
-        if (offset + buffer->bytes <= other->offset) break;
+        if (offset + room->bytes <= other->offset) break;
         offset = std::max(offset, other->offset + other->bytes);
       }
-      buffer->offset = offset;
-      bytes = std::max(bytes, offset + buffer->bytes);
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer,
-                                     [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; }),
-                    buffer);
+      room->offset = offset;
+      bytes = std::max(bytes, offset + room->bytes);
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), room,
+                                     [](const Room* a, const Room* b) { return a->offset < b->offset; }),
+                    room);
     }
     return bytes;
   }
 
   const Model& model_;
+  const PlanSize size_;
   const Isa isa_;
   const Chooser& choose_;
-  const size_t max_kept_;
   Plan& plan_;
 };
 
@@ -301,12 +365,13 @@ Status make_plan(const Model& model, PlanSize size, Isa isa, const Chooser& choo
   *plan = {};
   plan->height = height;
   plan->width = width;
+  plan->lean = size.lean;
   if (height < 1 || width < 1 || height > kMaxSide || width > kMaxSide) {
     return Status::fail("An image of " + std::to_string(height) + " x " + std::to_string(width) +
                         " pixels cannot be run; each side must be 1 to 1048576.");
   }
   plan->groups = make_groups(model, height, width, size.strip_rows);
-  return Planner(model, isa, choose, size.lean, plan).make();
+  return Planner(model, size, isa, choose, plan).make();
 }
 
 }  // namespace unetq

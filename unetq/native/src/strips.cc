@@ -201,9 +201,10 @@ void make_rolls(const Model& model, Plan* plan) {
   for (size_t g = 0; g < plan->groups.size(); ++g) {
     for (int i = plan->groups[g].first; i <= plan->groups[g].last; ++i) {
       const Op& op = model.ops[i];
-      for (int tensor : {op.input_a, op.input_b, op.output}) {
-        const int buffer = tensor < 0 ? -1 : plan->tensors[tensor].buffer;
-        if (buffer < 0) continue;
+      const int tensors[3] = {op.input_a, op.input_b, op.output};
+      for (int k = 0; k < 3; ++k) {
+        const int buffer = tensors[k] < 0 ? -1 : plan->tensors[tensors[k]].buffer;
+        if (buffer < 0 || (k < 2 && plan->steps[i].unpacks[k])) continue;
         home[buffer] = home[buffer] == kNone || home[buffer] == static_cast<int>(g) ? static_cast<int>(g) : kSeveral;
       }
     }

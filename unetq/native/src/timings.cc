@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -28,6 +29,8 @@ constexpr uintmax_t kMaxBytes = uintmax_t{4} << 20;
 // A kernel has to win by this before it displaces the table's choice, which noise alone would otherwise do where two
 // are as fast as each other, and the table's order has more measurements behind it.
 constexpr double kMargin = 0.97;
+// Times of a layer with so many times the pixels, or as few, are taken where there are none of its own size.
+constexpr double kLikeSize = 4;
 
 std::string sum_of(const std::string& text) {
   Sha256 sum;
@@ -136,17 +139,31 @@ bool replace_file(const fs::path& path, const std::string& text) {
   return false;
 }
 
-}  // namespace
-
-std::string layer_key(const Layer& layer, Isa isa, int threads) {
+// What stands before the size in a key, and behind it.
+std::string key_head(const Layer& layer) {
   static constexpr const char* kKinds[] = {"quantize", "conv",     "transposed", "maxpool",
                                            "nearest",  "bilinear", "concat"};
   const auto number = [](int value) { return std::to_string(value); };
   const std::string side = number(layer.side);
   return std::string(kKinds[static_cast<int>(layer.kind)]) + (layer.side > 0 ? side + "x" + side : "") + " w" +
          number(layer.wbits) + "a" + number(layer.abits) + " " + weights_name(layer.weights) + " " +
-         number(layer.in_channels) + "/" + number(layer.in_pixel) + ">" + number(layer.out_channels) + " " +
-         number(layer.height) + "x" + number(layer.width) + " " + isa_name(isa) + " " + number(threads);
+         number(layer.in_channels) + "/" + number(layer.in_pixel) + ">" + number(layer.out_channels) + " ";
+}
+
+std::string key_tail(Isa isa, int threads) { return " " + std::string(isa_name(isa)) + " " + std::to_string(threads); }
+
+// How many times as many pixels the larger of two sizes has, and as long rows: strips are cut by their length. 0: too
+// far apart.
+double distance(const Layer& layer, int height, int width) {
+  const auto ratio = [](double a, double b) { return std::max(a, b) / std::min(a, b); };
+  const double pixels = ratio(static_cast<double>(layer.height) * layer.width, static_cast<double>(height) * width);
+  return pixels > kLikeSize ? 0 : pixels * ratio(layer.width, width);
+}
+
+}  // namespace
+
+std::string layer_key(const Layer& layer, Isa isa, int threads) {
+  return key_head(layer) + std::to_string(layer.height) + "x" + std::to_string(layer.width) + key_tail(isa, threads);
 }
 
 std::string cpu_model() {
@@ -210,6 +227,26 @@ Status add_timings(const std::string& path, const Timings& timings) {
   return Status::fine();
 }
 
+std::string nearest_key(const Timings& timings, const Layer& layer, Isa isa, int threads) {
+  const std::string exact = layer_key(layer, isa, threads), head = key_head(layer), tail = key_tail(isa, threads);
+  if (timings.count(exact) > 0) return exact;
+  std::string best;
+  double least = 0;
+  for (auto at = timings.lower_bound(head); at != timings.end() && at->first.compare(0, head.size(), head) == 0; ++at) {
+    const std::string& key = at->first;
+    int height = 0, width = 0, end = 0;
+    if (std::sscanf(key.c_str() + head.size(), "%9dx%9d%n", &height, &width, &end) != 2 || height < 1 || width < 1 ||
+        key.substr(head.size() + static_cast<size_t>(end)) != tail) {
+      continue;
+    }
+    const double far = distance(layer, height, width);
+    if (far == 0 || (!best.empty() && far >= least)) continue;
+    best = key;
+    least = far;
+  }
+  return best;
+}
+
 const Kernel* fastest(const Timings& timings, const std::string& key, const std::vector<const Kernel*>& rows) {
   const auto found = timings.find(key);
   if (found == timings.end()) return nullptr;
@@ -228,7 +265,7 @@ const Kernel* fastest(const Timings& timings, const std::string& key, const std:
 Chooser fastest_by(std::shared_ptr<const Timings> timings, Isa isa, int threads) {
   if (timings->empty()) return nullptr;
   return [timings = std::move(timings), isa, threads](const Layer& layer, const std::vector<const Kernel*>& rows) {
-    return fastest(*timings, layer_key(layer, isa, threads), rows);
+    return fastest(*timings, nearest_key(*timings, layer, isa, threads), rows);
   };
 }
 

@@ -40,6 +40,11 @@ std::shared_ptr<const Timings> read_timings(const std::string& path, std::string
 // writer, at the same time sees a whole file.
 Status add_timings(const std::string& path, const Timings& timings);
 
+// The key of the layer, or where that was not measured of one that differs in nothing but its size: of those with a
+// quarter to four times its pixels the nearest. Kernels that are good at a size are good at sizes like it, and a viewer
+// has as many sizes as there are studies. Empty: nothing was measured.
+std::string nearest_key(const Timings& timings, const Layer& layer, Isa isa, int threads);
+
 // The fastest row by its timings; null where nothing was measured.
 const Kernel* fastest(const Timings& timings, const std::string& key, const std::vector<const Kernel*>& rows);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../kernels/select.h"
+#include "parallel.h"
 
 namespace unetq {
 
@@ -44,6 +45,10 @@ bool trial_fits(const Kernel& kernel, const TrialInput& in, const TrialWeights& 
 // its output.
 TrialResult try_conv(const Kernel& kernel, const TrialInput& in, const TrialWeights& weights, const TrialSettings& set);
 TrialResult try_map(const Kernel& kernel, const TrialInput& in, float m, const TrialSettings& set);
+
+// 10^9 multiply-accumulates a second that this CPU's own instruction for bytes does with all threads of a pool
+// (peak.h); 0 where that is not known.
+double peak_gmacs(Isa isa, Pool* pool);
 
 // Bits that a row takes, whatever the weights, or if their transforms allow it (winograd.h).
 struct BitPair {

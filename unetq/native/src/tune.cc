@@ -43,12 +43,6 @@ class Tuner {
 
   Status run(Tuned* tuned) {
     if (Status status = enter(); !status.ok) return status;
-    const size_t pixels = static_cast<size_t>(size_.channels) * size_.height * size_.width;
-    image_.resize(pixels);
-    // Any numbers will do: no kernel's time depends on them.
-    for (size_t i = 0; i < pixels; ++i) image_[i] = static_cast<float>(i * 2654435761u >> 7 & 255) / 64.0f - 2.0f;
-    logits_.resize(static_cast<size_t>(session_.out_channels()) * size_.height * size_.width);
-
     size_t most = 1;
     for (const Race& race : races_) most = std::max(most, race.candidates.size());
     const int screenings = kScreenings * static_cast<int>(most);
@@ -65,6 +59,10 @@ class Tuner {
  private:
   Status enter() {
     session_.choose_by([this](const Layer& layer, const std::vector<const Kernel*>& rows) {
+      // Under a memory limit several plans are made, of the same operations.
+      for (const Race& race : races_) {
+        if (race.layer.op == layer.op) return static_cast<const Kernel*>(nullptr);
+      }
       Race race = {layer, rows, {}, {}};
       for (const Kernel* kernel : rows) {
         // The scalar rows are the definition, not a contender: where another one fits they only cost time.
@@ -73,20 +71,29 @@ class Tuner {
         race.candidates.push_back({kernel, {}});
       }
       races_.push_back(std::move(race));
-      return nullptr;
+      return static_cast<const Kernel*>(nullptr);
     });
     Plan plan;
-    return session_.plan({size_.height, size_.width}, &plan);
+    PlanSize size = {size_.height, size_.width};
+    size.streams = true;
+    return session_.plan(size, &plan);
+  }
+
+  // Any numbers will do: no kernel's time depends on them.
+  void fill(float* image) const {
+    const size_t pixels = static_cast<size_t>(size_.channels) * size_.height * size_.width;
+    for (size_t i = 0; i < pixels; ++i) image[i] = static_cast<float>(i * 2654435761u >> 7 & 255) / 64.0f - 2.0f;
   }
 
   Status rounds(int count) {
+    const Stream stream = {[this](float* image) { fill(image); }, [](const LogitRows&) {}};
     for (int round = 0; round < count; ++round) {
       session_.choose_by(
           [&](const Layer& layer, const std::vector<const Kernel*>&) { return candidate(layer.op, round)->kernel; });
       const auto note = [&](size_t op, double seconds) {
         if (Candidate* one = candidate(op, round); one != nullptr) one->ms.push_back(1e3 * seconds);
       };
-      if (Status status = session_.run(image_.data(), size_, logits_.data(), {note}); !status.ok) return status;
+      if (Status status = session_.run(stream, size_, {note}); !status.ok) return status;
       progress_(++done_, total_);
     }
     return Status::fine();
@@ -141,7 +148,6 @@ class Tuner {
   const ImageSize size_;
   const TuneProgress& progress_;
   std::vector<Race> races_;
-  std::vector<float> image_, logits_;
   int done_ = 0, total_ = 0;
 };
 

@@ -223,6 +223,7 @@ void run(const Options& options) {
   job.prep = preparation(options, session->model());
   job.on_tile = [](int64_t done, int64_t total) { show_progress("tile", done, total); };
   job.on_layer = [&](size_t op, double seconds) { report.layers[op] += seconds; };
+  if (options.max_memory > 0) session->drop_weights();  // all were read to be verified
   Study study = read_study(options.in, room_for_study(options.max_memory));
   if (options.spacing > 0) {
     study.spacing[0] = study.spacing[1] = options.spacing;

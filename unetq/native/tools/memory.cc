@@ -10,7 +10,7 @@ namespace unetq {
 namespace {
 
 // Pages of the program that are touched later, stacks, rows of a slice and what zlib takes to write.
-constexpr uint64_t kReserve = uint64_t{2} << 20;
+constexpr uint64_t kReserve = uint64_t{1} << 20;
 constexpr int kLeastTile = 32;
 
 std::string mebibytes(uint64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
@@ -30,7 +30,7 @@ std::string advice(const Study& study, Job job, uint64_t before, uint64_t allowe
     job.prep.tile = tile / stride * stride;
     if (job.prep.tile < kLeastTile) break;
     const Need need = needed_bytes(study, job);
-    const uint64_t bytes = before + need.around + need.least;
+    const uint64_t bytes = before + need.around + need.weights + need.least;
     if (bytes <= allowed) return "--tile " + std::to_string(job.prep.tile) + " needs " + mebibytes(bytes) + ".";
   }
   return "no tile is small enough; allow more, or cut the study.";
@@ -56,13 +56,14 @@ uint64_t room_for_study(uint64_t allowed) {
 void fit_memory(const Study& study, const Job& job, uint64_t allowed) {
   const Need need = needed_bytes(study, job);
   if (allowed > 0) {
-    const uint64_t before = held(), least = before + need.around + need.least;
+    job.session->drop_weights();
+    const uint64_t before = held(), least = before + need.around + need.weights + need.least;
     if (least > allowed) {
       throw Refusal("The study needs " + mebibytes(least) + " of memory in tiles of " + std::to_string(job.prep.tile) +
                     " pixels, but --max-memory allows " + std::to_string(allowed >> 20) +
                     " MiB: " + advice(study, job, before, allowed));
     }
-    job.session->limit_memory(allowed - before - need.around);
+    job.session->limit_memory(allowed - before - need.around - need.weights);
   }
   const uint64_t free = proc_bytes("/proc/meminfo", "MemAvailable:");
   const uint64_t network = allowed > 0 ? need.least : need.network;

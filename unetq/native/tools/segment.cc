@@ -34,6 +34,10 @@ struct Geometry {
   }
 
   bool whole() const { return rows.size() == 1 && columns.size() == 1; }
+  bool resampled() const { return !(seen == study); }
+  // Of a slice outside the network's own memory, which does for one that is neither tiled nor resampled.
+  size_t image_pixels() const { return whole() ? 0 : pixels(); }
+  size_t logits_pixels() const { return whole() && !resampled() ? 0 : pixels(); }
   size_t pixels() const { return static_cast<size_t>(seen.height) * static_cast<size_t>(seen.width); }
   int tile_height() const { return static_cast<int>(rows[0].weights.size()); }
   int tile_width() const { return static_cast<int>(columns[0].weights.size()); }
@@ -43,12 +47,8 @@ class Segmenter {
  public:
   Segmenter(const Study& study, const Job& job)
       : study_(study), job_(job), at_(study, job.prep), classes_(static_cast<size_t>(job.session->out_channels())) {
-    image_.resize(at_.pixels());
-    logits_.resize(classes_ * at_.pixels());
-    if (!at_.whole()) {
-      tile_.resize(static_cast<size_t>(at_.tile_height()) * static_cast<size_t>(at_.tile_width()));
-      tile_logits_.resize(classes_ * tile_.size());
-    }
+    image_.resize(at_.image_pixels());
+    logits_.resize(classes_ * at_.logits_pixels());
     mask_.reset(new uint8_t[static_cast<size_t>(study.count())]);
   }
 
@@ -58,31 +58,53 @@ class Segmenter {
       const Rows rows = [&](int64_t y, double* row) {
         intensities(study_, first + y * at_.view.stride[1], at_.view.stride[0], at_.study.width, row);
       };
-      prepare_slice(resampled(rows, at_.study, at_.seen), at_.seen, job_.prep, image_.data());
-      network(z);
-      labels(at_.view.mask_start + z * at_.view.mask_stride[2]);
+      const Rows seen = resampled(rows, at_.study, at_.seen);
+      mask_start_ = at_.view.mask_start + z * at_.view.mask_stride[2];
+      if (at_.whole()) {
+        whole(seen);
+      } else {
+        tiles(seen);
+      }
+      if (!logits_.empty()) {
+        labels({logits_.data(), static_cast<ptrdiff_t>(at_.pixels()), 0, static_cast<int>(at_.seen.height)});
+      }
     }
     return std::move(mask_);
   }
 
  private:
-  void network(int64_t z) {
-    const ImageSize size = {1, at_.tile_height(), at_.tile_width()};
-    int64_t done = z * static_cast<int64_t>(at_.rows.size() * at_.columns.size());
-    const int64_t total = at_.view.size[2] * static_cast<int64_t>(at_.rows.size() * at_.columns.size());
-    if (at_.whole()) {
-      require(job_.session->run(image_.data(), size, logits_.data(), {job_.on_layer}));
-      job_.on_tile(done + 1, total);
-      return;
-    }
+  void network(const Stream& stream) {
+    require(job_.session->run(stream, {1, at_.tile_height(), at_.tile_width()}, {job_.on_layer}));
+    job_.on_tile(++done_, at_.view.size[2] * static_cast<int64_t>(at_.rows.size() * at_.columns.size()));
+  }
+
+  void whole(const Rows& seen) {
+    network({[&](float* image) { prepare_slice(seen, at_.seen, job_.prep, image); },
+             [&](const LogitRows& rows) {
+               if (at_.resampled()) {
+                 keep(rows);
+               } else {
+                 labels(rows);
+               }
+             }});
+  }
+
+  void tiles(const Rows& seen) {
+    prepare_slice(seen, at_.seen, job_.prep, image_.data());
     std::fill(logits_.begin(), logits_.end(), 0.0f);
     for (const Window& down : at_.rows) {
       for (const Window& across : at_.columns) {
-        cut(down, across);
-        require(job_.session->run(tile_.data(), size, tile_logits_.data(), {job_.on_layer}));
-        blend(down, across);
-        job_.on_tile(++done, total);
+        network(
+            {[&](float* tile) { cut(down, across, tile); }, [&](const LogitRows& rows) { blend(down, across, rows); }});
       }
+    }
+  }
+
+  void keep(const LogitRows& rows) {
+    const ptrdiff_t width = at_.seen.width;
+    for (size_t k = 0; k < classes_; ++k) {
+      std::copy_n(rows.data + static_cast<ptrdiff_t>(k) * rows.plane, (rows.y1 - rows.y0) * width,
+                  logits_.data() + k * at_.pixels() + rows.y0 * width);
     }
   }
 
@@ -91,40 +113,42 @@ class Segmenter {
            static_cast<size_t>(across.start);
   }
 
-  void cut(const Window& down, const Window& across) {
-    float* to = tile_.data();
+  void cut(const Window& down, const Window& across, float* to) const {
     for (size_t y = 0; y < down.weights.size(); ++y, to += across.weights.size()) {
       std::copy_n(image_.data() + place(down, across, y), across.weights.size(), to);
     }
   }
 
-  void blend(const Window& down, const Window& across) {
-    const float* from = tile_logits_.data();
+  void blend(const Window& down, const Window& across, const LogitRows& rows) {
     for (size_t k = 0; k < classes_; ++k) {
-      for (size_t y = 0; y < down.weights.size(); ++y, from += across.weights.size()) {
+      const float* from = rows.data + static_cast<ptrdiff_t>(k) * rows.plane;
+      for (size_t y = static_cast<size_t>(rows.y0); y < static_cast<size_t>(rows.y1); ++y) {
         float* to = logits_.data() + k * at_.pixels() + place(down, across, y);
         for (size_t x = 0; x < across.weights.size(); ++x) {
           const float weight = down.weights[y] * across.weights[x];
           to[x] += from[x] * weight;
         }
+        from += across.weights.size();
       }
     }
   }
 
-  // Logits, not labels, go back to the study's pixel size, a row at a time.
-  void labels(int64_t mask_start) {
+  // Of all rows, or of some where the study is not resampled. Logits, not labels, go back to the study's pixel size, a
+  // row at a time.
+  void labels(const LogitRows& rows) {
     std::vector<Rows> planes;
     planes.reserve(classes_);
     for (size_t k = 0; k < classes_; ++k) {
-      const float* plane = logits_.data() + k * at_.pixels();
-      const int64_t width = at_.seen.width;
-      planes.push_back(resampled([plane, width](int64_t y, double* row) { std::copy_n(plane + y * width, width, row); },
+      const float* plane = rows.data + static_cast<ptrdiff_t>(k) * rows.plane;
+      const int64_t width = at_.seen.width, y0 = rows.y0;
+      planes.push_back(resampled([=](int64_t y, double* row) { std::copy_n(plane + (y - y0) * width, width, row); },
                                  at_.seen, at_.study));
     }
+    const int64_t end = at_.resampled() ? at_.study.height : rows.y1;
     std::vector<double> row(static_cast<size_t>(at_.study.width));
     std::vector<float> best(row.size());
     std::vector<uint8_t> label(row.size());
-    for (int64_t y = 0; y < at_.study.height; ++y) {
+    for (int64_t y = rows.y0; y < end; ++y) {
       for (size_t k = 0; k < classes_; ++k) {
         planes[k](y, row.data());
         for (size_t x = 0; x < row.size(); ++x) {
@@ -136,7 +160,7 @@ class Segmenter {
           label[x] = wins ? static_cast<uint8_t>(classes_ == 1 ? 1 : k) : (k == 0 ? uint8_t{0} : label[x]);
         }
       }
-      uint8_t* to = mask_.get() + mask_start + y * at_.view.mask_stride[1];
+      uint8_t* to = mask_.get() + mask_start_ + y * at_.view.mask_stride[1];
       for (int64_t x = 0; x < at_.study.width; ++x) to[x * at_.view.mask_stride[0]] = label[static_cast<size_t>(x)];
     }
   }
@@ -145,7 +169,8 @@ class Segmenter {
   const Job& job_;
   const Geometry at_;
   const size_t classes_;
-  std::vector<float> image_, logits_, tile_, tile_logits_;
+  std::vector<float> image_, logits_;
+  int64_t mask_start_ = 0, done_ = 0;
   std::unique_ptr<uint8_t[]> mask_;
 };
 
@@ -155,13 +180,16 @@ Need needed_bytes(const Study& study, const Job& job) {
   const Geometry at(study, job.prep);
   const uint64_t classes = static_cast<uint64_t>(job.session->out_channels());
   Need need;
-  need.around = static_cast<uint64_t>(study.count()) + (1 + classes) * at.pixels() * sizeof(float);
-  const uint64_t tile = static_cast<uint64_t>(at.tile_height()) * static_cast<uint64_t>(at.tile_width());
-  if (!at.whole()) need.around += (1 + classes) * tile * sizeof(float);
-  Plan plan;
-  require(job.session->plan({at.tile_height(), at.tile_width()}, &plan));
+  need.around =
+      static_cast<uint64_t>(study.count()) + (at.image_pixels() + classes * at.logits_pixels()) * sizeof(float);
+  PlanSize size = {at.tile_height(), at.tile_width()};
+  size.streams = true;
+  Plan plan, least;
+  require(job.session->plan(size, &plan));
+  require(job.session->least_plan(size, &least));
   need.network = job.session->bytes_of(plan);
-  require(job.session->least_bytes(at.tile_height(), at.tile_width(), &need.least));
+  need.least = job.session->bytes_of(least);
+  need.weights = std::max(plan.weights_bytes, least.weights_bytes);
   return need;
 }
 

@@ -18,9 +18,10 @@ struct Job {
 
 // Bytes that `segment` takes beside the study.
 struct Need {
-  uint64_t around = 0;   // mask, slice and logits
-  uint64_t network = 0;  // the network's own, as it would be planned without a limit
-  uint64_t least = 0;    // and in the lowest strips
+  uint64_t around = 0;   // mask, and of slices that are tiled or resampled the slice and its logits
+  uint64_t network = 0;  // the network's own with its image, as it would be planned without a limit
+  uint64_t least = 0;    // and where memory is limited as far as can be
+  uint64_t weights = 0;  // what then is in memory of them at a time
 };
 Need needed_bytes(const Study& study, const Job& job);
 

@@ -47,8 +47,8 @@ UNETQ_API unetq_code unetq_run(unetq_model* model, const float* image, int32_t c
                                float* logits);
 
 /* What a run may take for its tensors and expanded weights, image and logits apart; 0, the default, is no limit. An
- * image that does not fit runs in lower strips, with the same logits; one that does not fit then is refused, with a
- * sentence. */
+ * image that does not fit has its skips packed at their own bits, then runs in lower strips, with the same logits; one
+ * that does not fit then is refused, with a sentence. */
 UNETQ_API unetq_code unetq_limit_memory(unetq_model* model, uint64_t bytes);
 
 /* What unetq_run would take for an image of this size, within the limit; it also refuses what unetq_run would refuse.
