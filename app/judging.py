@@ -26,7 +26,7 @@ from unetq.app.sidebar import watch
 from unetq.app.study import Study
 from unetq.report.words import NONE, show_bytes, show_mm, show_ms
 
-__all__ = ["agreements_of", "measure_lines", "result_panel", "review_panel", "sizes_of"]
+__all__ = ["agreements_of", "measure_lines", "result_panel", "review_panel", "sizes_of", "stamp"]
 
 MARKS = {"pass": "✓ Pass", "fail": "✗ Fail", "comment": "Comment"}
 
@@ -52,7 +52,7 @@ def sizes_of(bench: Bench) -> dict[str, dict[str, Size]]:
     """Mask -> label -> its size; a mask that is being painted is measured anew each time."""
     return {
         name: {
-            label: _size((*bench.key(name), _stamp(bench, name)), mask, bench.study, value)
+            label: _size((*bench.key(name), stamp(bench, name)), mask, bench.study, value)
             for value, label in enumerate(bench.labels, 1)
         }
         for name, mask in bench.masks.items()
@@ -66,7 +66,7 @@ def agreements_of(bench: Bench, tolerance_mm: float) -> dict[str, dict[str, Agre
         return {}
     found: dict[str, dict[str, Agreement]] = {}
     for name, mask in bench.judged.items():
-        key = (*bench.key(name), _stamp(bench, name), bench.truth_hash)
+        key = (*bench.key(name), stamp(bench, name), bench.truth_hash)
         found[name] = {
             label: _agreement(key, mask, truth, bench.study, value, tolerance_mm)
             for value, label in enumerate(bench.labels, 1)
@@ -166,14 +166,11 @@ def _seconds(seconds: float) -> str:
     return show_ms(1000 * seconds) if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _stamp(bench: Bench, name: str) -> int:
+def stamp(bench: Bench, name: str) -> int:
     """Changes with a mask that is painted, whose name and study stay."""
     draft = st.session_state.get("drafts", {}).get(bench.study.hash)
-    return (
-        int(np.uint64(hash(bench.masks[name].tobytes())))
-        if draft is not None and draft.mask is bench.masks[name]
-        else 0
-    )
+    painted = draft is not None and draft.mask is bench.masks[name]
+    return hash(bench.masks[name].tobytes()) if painted else 0
 
 
 def _uncertainty(bench: Bench) -> None:
