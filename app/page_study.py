@@ -27,10 +27,11 @@ WELCOME = """
 
 def page() -> None:
     """Draws the page once."""
-    frame.settle()
     with st.sidebar, frame.guarded():
         st.markdown("##### Study")
         study = sidebar.open_panel("Study", "study")
+        if study is not None:
+            sidebar.forget_truth(study)
         models = sidebar.model_panel()
         job = st.session_state.get("job")
         ready = bool(study and models and not (job and job.running))

@@ -22,7 +22,7 @@ from urllib.parse import urlparse
 import numpy as np
 import pytest
 
-from tests.app.made import Made, make
+from tests.app.made import Made, add_float, make
 from unetq.app.launch import ADDRESS, Server, command
 from unetq.app.planes import Grid
 from unetq.app.settings import Settings
@@ -72,7 +72,9 @@ class Served:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make(tmp_path_factory.mktemp("viewer"), size=256)
+    found = make(tmp_path_factory.mktemp("viewer"), size=256)
+    add_float(found)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         yield served
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def choose(page: Any, label: str, text: str) -> None:
@@ -187,17 +189,14 @@ def test_from_an_upload_to_a_reviewed_correction(server: Served, ct: Path, tmp_p
 
 
 def look_at(page: Any, study: Path) -> None:
-    """Uploads a study, runs two models, and goes through it by button, key and click."""
+    """Uploads a study, compares W4A6 with float, and goes through it by button, key and click."""
     page.get_by_role("tab", name="Upload").first.click()
     page.locator("input[type=file]").first.set_input_files(study)
     page.get_by_text("64 x 80, 4 slices, 2.5 x 0.8 x 0.7 mm").wait_for()
     frames = page.locator(".frame")
     frames.nth(2).wait_for()
     assert frames.count() == 3, "axial, coronal and sagittal"
-    page.get_by_role("button", name="W4A6", exact=True).click()
-    page.get_by_role("button", name="Segment", exact=True).click()
-    page.get_by_text("Longest diameter").wait_for(timeout=180_000)
-    page.locator("figcaption b", has_text="Difference").wait_for()
+    compare(page)
     choose(page, "View", "Overlay: W4A6")
     page.locator("figcaption b", has_text="Sagittal").wait_for()
 
@@ -211,6 +210,19 @@ def look_at(page: Any, study: Path) -> None:
     box = frames.nth(0).bounding_box()
     page.mouse.click(box["x"] + 0.26 * box["width"], box["y"] + 0.76 * box["height"])
     sync_api.expect(page.locator("figure", has_text="Sagittal").locator(".steps span")).to_have_text("21 / 80")
+
+
+def compare(page: Any) -> None:
+    """Runs W4A6 in the native runtime and float in torch, and sees them side by side."""
+    for name in ("W2A2", "W4A6", "float"):  # the first one was chosen already
+        page.get_by_role("button", name=name, exact=True).click()
+        page.wait_for_timeout(500)
+    page.get_by_role("button", name="Segment", exact=True).click()
+    page.locator("figcaption b", has_text="Difference").wait_for(timeout=600_000)
+    assert page.locator("figcaption b").all_inner_texts() == ["W4A6", "float", "Difference"]
+    table = page.locator("table.unetq-table", has_text="Model file").inner_text()
+    assert table.split()[:2] == ["W4A6", "float"] and "Time" in table and "Memory" in table
+    page.get_by_text("Float: torch, memory of its whole process").wait_for()
 
 
 def correct(page: Any) -> None:
@@ -332,10 +344,7 @@ def test_a_real_em_stack_from_upload_to_the_csv(server: Served, realdata: Path, 
         page.get_by_role("tab", name="Upload").first.click()
         page.locator("input[type=file]").first.set_input_files(source)
         page.get_by_text("512 x 512, 23 slices").wait_for()
-        page.get_by_role("button", name="W4A6", exact=True).click()
-        page.get_by_role("button", name="Segment", exact=True).click()
-        page.locator("table.unetq-table", has_text="Model file").wait_for(timeout=180_000)
-        assert page.locator("figcaption b").all_inner_texts() == ["W2A2", "W4A6", "Difference"]
+        compare(page)
         correct(page)
         (tmp_path / "mask.tif").write_bytes(saved(page, "Save mask as TIFF", "train-volume-mask.tif"))
         page.get_by_role("radio", name="Review").click()

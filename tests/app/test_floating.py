@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import yaml
 
-from tests.app.made import Made, make
+from tests.app.made import Made, add_float, make
 from tests.app.test_viewer import opened, panel, segmented, words
 from unetq.app import floating
 from unetq.app.card import card_of
@@ -19,10 +17,7 @@ from unetq.app.jobs import CancelledError
 from unetq.app.study import find_models, model_name, open_study
 from unetq.errors import UserError
 from unetq.image.segment import segment
-from unetq.nets.unet import build
-from unetq.spec import NetSpec, PrepSpec, QuantSpec, to_mapping
-from unetq.train.checkpoint import save_checkpoint
-from unetq.train.config import TrainConfig
+from unetq.spec import QuantSpec
 from unetq.train.evaluate import load_run, torch_predictor
 
 
@@ -34,18 +29,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="module")
 def run(made: Made) -> Path:
     """A float run beside the models of `made`, of random weights, and a quantized one."""
-    for name, quant in (("float", QuantSpec.of("float")), ("W4A4", QuantSpec.of("fixed", 4, 4))):
-        config = TrainConfig(name=name, net=NetSpec(base=4, depth=2, quant=quant), prep=PrepSpec(tile=64))
-        folder = made.runs / name
-        folder.mkdir()
-        written(config, folder)
-    return made.runs / "float"
-
-
-def written(config: TrainConfig, folder: Path) -> None:
-    torch.manual_seed(0)
-    save_checkpoint({"config": to_mapping(config), "model": build(config.net).state_dict()}, folder / "best.pt")
-    (folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config)), encoding="utf-8")
+    add_float(made, "W4A4", QuantSpec.of("fixed", 4, 4))
+    return add_float(made)
 
 
 def test_the_mask_is_that_of_torch(made: Made, run: Path) -> None:

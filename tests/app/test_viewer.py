@@ -374,3 +374,25 @@ def test_a_password_keeps_strangers_out(made: Made, tmp_path: Path, monkeypatch:
 def test_without_the_proxy_nobody_enters(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(monkeypatch, "--models", made.runs, "--proxy-header", "X-User", "--store", tmp_path / "store")
     assert "reverse proxy" in page.error[0].value and not page.selectbox
+
+
+def test_who_comes_back_finds_the_study_open(page: testing.AppTest, made: Made) -> None:
+    segmented(page, made.nifti, made.truth)
+    page.switch_page("page_models.py").run()
+    page.switch_page("page_study.py").run()
+    assert not page.exception and not page.error
+    assert page.selectbox(key="study_path").value == made.nifti.name and "Dice, study" in words(page)
+
+
+def test_the_ground_truth_of_another_study_does_not_stay(page: testing.AppTest, made: Made) -> None:
+    segmented(page, made.nifti, made.truth)
+    page.selectbox(key="study_path").set_value(made.tiff.name).run()
+    assert page.selectbox(key="truth_path").value is None and "Dice" not in words(page) and not page.error
+
+
+def test_what_was_opened_last_is_shown(page: testing.AppTest, made: Made) -> None:
+    upload = page.file_uploader[0]
+    upload.set_value([(made.png.name, made.png.read_bytes(), "image/png")]).run()
+    assert not page.exception and "96 x 96" in words(page) and "3 slices" not in words(page)
+    page.selectbox(key="study_path").set_value(made.nifti.name).run()
+    assert "3 slices" in words(page)
