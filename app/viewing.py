@@ -43,7 +43,7 @@ class Shown:
 @st.fragment
 def viewing(bench: Bench) -> None:
     """Everything that changes with the slice; only this part is drawn again when it does."""
-    left, right = st.columns([2.6, 1.2], gap="medium")
+    left, right = st.container(key="split").columns([2.6, 1.2], gap="medium")
     with right, frame.guarded():
         panel = st.segmented_control(
             "Panel", PANELS, default="Results", key="panel", label_visibility="collapsed", required=True

@@ -104,7 +104,8 @@ async function begin(root, state, data) {
   });
   await nv.attachToCanvas(root.querySelector("canvas"), true);
   nv.setRenderAzimuthElevation(...(data.oriented ? START.patient : START.stack));
-  nv.setScale(SIZE);
+  const { clientWidth: width, clientHeight: height } = root.querySelector(".stage");
+  nv.setScale(Math.min(SIZE, width / height)); // NiiVue fits the height alone
   pointing(root, nv, state);
   return nv;
 }
