@@ -12,7 +12,7 @@ __all__ = ["Typeface", "latin", "typeface_for"]
 
 # What the PDF's own fonts lack, but has a stand-in.
 STAND_IN = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2019": "'", "\u200b": ""})
-FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+FOLDERS: tuple[str, ...] = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 FOLDERS += ("/System/Library/Fonts", "/Library/Fonts", "C:/Windows/Fonts")
 # Looked into first: they hold many alphabets each, in plain shapes.
 FIRST = ("DejaVuSans.", "NotoSans-", "NotoSansCJK-Regular", "wqy-", "Arial Unicode", "msyh")
@@ -79,7 +79,7 @@ def _fonts() -> Iterator[Path]:
 
 
 def _letters(path: Path) -> set[str]:
-    from fontTools.ttLib import TTFont, TTLibError
+    from fontTools.ttLib import TTFont, TTLibError  # type: ignore[import-untyped]
 
     try:
         with TTFont(path, fontNumber=0, lazy=True) as font:

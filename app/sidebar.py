@@ -77,7 +77,7 @@ def open_panel(what: str, key: str) -> Study | None:
         args=(key, "upload"),
     )
     if path and st.session_state.get(f"{key} source") == "path":
-        uploads = None
+        uploads = []
     elif uploads:
         st.session_state[f"{key} uploaded"] = _from_uploads(tuple(upload.file_id for upload in uploads), uploads)
     uploaded: Study | None = st.session_state.get(f"{key} uploaded")

@@ -79,7 +79,7 @@ def _image(key: Hashable, _scene: Scene, _part: Part) -> bytes:
 @st.cache_resource(max_entries=4, show_spinner="Preparing the 3-D view ...")
 def _overlay(key: Hashable, _scene: Scene, names: tuple[str, ...], _part: Part) -> tuple[Overlay, bytes] | None:
     found = overlay_of(_scene, names, _part)
-    return found and (found, _part.file(found.array))
+    return None if found is None else (found, _part.file(found.array))
 
 
 def _told(overlay: Overlay, file: bytes) -> dict[str, Any]:
