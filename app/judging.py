@@ -15,7 +15,7 @@ from unetq.app import frame
 from unetq.app.audit import now
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
-from unetq.app.floating import ENGINE
+from unetq.app.floating import CHECKPOINT, ENGINE, uncertainty_float
 from unetq.app.inference import uncertainty
 from unetq.app.jobs import Job
 from unetq.app.measure import Agreement, Size, agreement, remarks, show_area, show_volume, size_of
@@ -99,14 +99,13 @@ def result_panel(bench: Bench, look: Look) -> None:
 
 
 def _engines(bench: Bench) -> None:
-    """What ran the models, what their memory means, and how sure the native ones are."""
+    """What ran the models, what their memory means, and how sure they are."""
     isas = sorted({result.isa for result in bench.results.values() if result.isa != ENGINE})
     words = [f"Native runtime, {', '.join(isas)}: memory of weights, activations and scratch."] if isas else []
     if any(result.isa == ENGINE for result in bench.results.values()):
         words.append("Float: torch, memory of its whole process at its peak; the model file is the run's checkpoint.")
     st.caption(" ".join(words))
-    if isas:
-        _uncertainty(bench)
+    _uncertainty(bench)
 
 
 def measure_lines(
@@ -175,8 +174,7 @@ def stamp(bench: Bench, name: str) -> int:
 
 def _uncertainty(bench: Bench) -> None:
     with st.expander("How sure is the model?"):
-        native = [name for name, result in bench.results.items() if result.isa != ENGINE]
-        name = st.selectbox("Model", native, key="sure model")
+        name = st.selectbox("Model", list(bench.results), key="sure model")
         flips = st.checkbox("Average over mirror images (4 times as long)", key="sure flips")
         job = st.session_state.get("job")
         if st.button("Show probability and entropy", width="stretch", disabled=bool(job and job.running)):
@@ -187,7 +185,9 @@ def _uncertainty(bench: Bench) -> None:
 
 
 def _maps(report: Any, bench: Bench, name: str, flips: bool, keep: dict[str, Any]) -> None:
-    found = uncertainty(bench.models[name], bench.study, flips, report)
+    path = bench.models[name]
+    maps_of = uncertainty_float if path.name == CHECKPOINT else uncertainty
+    found = maps_of(path, bench.study, flips, report)
     keep.clear()  # of one study at a time: they are as large as its masks
     keep[bench.study.hash] = {f"{kind}: {name}": values for kind, values in found.items()}
 

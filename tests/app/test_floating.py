@@ -11,12 +11,13 @@ from tests.app.made import Made, add_float, make
 from tests.app.test_viewer import opened, panel, segmented, words
 from unetq.app import floating
 from unetq.app.card import card_of
-from unetq.app.floating import ENGINE, find_float_runs, segment_float
+from unetq.app.floating import ENGINE, find_float_runs, segment_float, uncertainty_float
 from unetq.app.inference import Results
 from unetq.app.jobs import CancelledError
 from unetq.app.study import find_models, model_name, open_study
 from unetq.errors import UserError
 from unetq.image.segment import segment
+from unetq.image.sure import sure_maps
 from unetq.spec import QuantSpec
 from unetq.train.evaluate import load_run, torch_predictor
 
@@ -42,6 +43,17 @@ def test_the_mask_is_that_of_torch(made: Made, run: Path) -> None:
     assert result.isa == ENGINE and result.memory_bytes > 50e6 and 0 < result.seconds < 60
     assert result.bytes_file == (run / "best.pt").stat().st_size
     assert set(asked) == {(0, 1)}, "asked while it works, so that it can be cancelled"
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_maps_are_those_of_torch(made: Made, run: Path, flips: bool) -> None:
+    study = open_study(made.nifti)
+    network, config = load_run(run)
+    want = sure_maps([study.volume], config.prep, torch_predictor(network), flips)
+    found = uncertainty_float(run / "best.pt", study, flips)
+    assert set(found) == {"Probability", "Entropy"} and found["Probability"].std() > 1
+    for name, values in want.items():
+        assert np.array_equal(found[name], values), name
 
 
 def test_only_float_runs_are_offered_and_only_with_torch(
@@ -81,7 +93,7 @@ def test_it_stands_beside_the_native_ones(
     for text in ("Difference: W4A6 and float", "Overlay: float"):
         assert text in next(box for box in page.selectbox if box.label == "View").options
     assert "memory of its whole process" in words(page) and "Native runtime" in words(page)
-    assert next(box for box in page.selectbox if box.label == "Model").options == ["W4A6"], "of float no probability"
+    assert next(box for box in page.selectbox if box.label == "Model").options == ["W4A6", "float"]
     panel(page, "Save")
     page.switch_page("page_models.py").run()
     page.selectbox(key="card").set_value("float").run()

@@ -74,7 +74,7 @@ def segmented(
 def finished(page: testing.AppTest) -> None:
     """Waits for the session's job; there is none where the results were kept."""
     if "job" in page.session_state:
-        assert page.session_state["job"].wait(60)
+        assert page.session_state["job"].wait(600)
     page.run()
 
 
