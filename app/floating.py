@@ -7,7 +7,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from unetq.app.inference import Result, Results, Step
 from unetq.app.study import Study
@@ -24,7 +26,7 @@ from unetq.image.read import read_mask
 from unetq.report.words import NONE, show_bytes, show_dice
 from unetq.runtime.meta import Label
 
-__all__ = ["CHECKPOINT", "ENGINE", "find_float_runs", "run_card", "segment_float"]
+__all__ = ["CHECKPOINT", "ENGINE", "find_float_runs", "run_card", "segment_float", "uncertainty_float"]
 
 CHECKPOINT = "best.pt"
 ENGINE = "torch, float32"
@@ -54,18 +56,9 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
     kept = results.get(study, checkpoint)
     if kept is not None:
         return kept
-    quant_and_prep = _about(checkpoint.parent)
-    if quant_and_prep[1].get("spacing") and not study.volume.knows_spacing:
-        raise UserError(
-            f"{study.name} says no pixel size, but {checkpoint.parent.name} works at one: it cannot run here."
-        )
-    with tempfile.TemporaryDirectory(prefix="unetq-") as name:
-        image, mask = Path(name) / "study.nii", Path(name) / "mask.nii"
-        array = study.volume.array
-        plain = array if array.dtype.itemsize <= 4 and array.dtype.kind in "iuf" else array.astype(np.float64)
-        nib.save(nib.Nifti1Image(plain.T, study.volume.affine), image)
-        words = ["predict", str(checkpoint.parent), str(image), "--out", str(mask), "--engine", "torch", "--json"]
-        said = _finished([sys.executable, "-P", "-m", "unetq.cli", *words], on_tile)
+    with _handed(checkpoint, study) as image:
+        mask = image.with_name("mask.nii")
+        said = _said(["predict", str(checkpoint.parent), str(image), "--out", str(mask)], on_tile)
         labels = tuple(Label(**label) for label in said["labels"])
         result = Result(
             (study.hash, _hash(checkpoint, checkpoint.stat().st_mtime_ns)),
@@ -78,6 +71,16 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
         )
     results.put(checkpoint, result)
     return result
+
+
+def uncertainty_float(
+    checkpoint: Path, study: Study, flips: bool, on_tile: Step | None = None
+) -> dict[str, NDArray[np.uint8]]:
+    """How sure a float run is of each voxel, by `unetq uncertainty --engine torch`; the rest as of `inference.uncertainty`."""
+    with _handed(checkpoint, study) as image:
+        words = ["uncertainty", str(checkpoint.parent), str(image), "--out", str(image.parent)]
+        said = _said([*words, "--flips"] if flips else words, on_tile)
+        return {name: read_mask(said[name.lower()]) for name in ("Probability", "Entropy")}
 
 
 def run_card(checkpoint: Path) -> dict[str, str]:
@@ -97,6 +100,25 @@ def run_card(checkpoint: Path) -> dict[str, str]:
         "Runs in": "torch, a process of its own",
         "Hash": _hash(checkpoint, checkpoint.stat().st_mtime_ns),
     }
+
+
+@contextmanager
+def _handed(checkpoint: Path, study: Study) -> Iterator[Path]:
+    """The study as a temporary NIfTI for the process."""
+    if _about(checkpoint.parent)[1].get("spacing") and not study.volume.knows_spacing:
+        raise UserError(
+            f"{study.name} says no pixel size, but {checkpoint.parent.name} works at one: it cannot run here."
+        )
+    with tempfile.TemporaryDirectory(prefix="unetq-") as name:
+        image, array = Path(name) / "study.nii", study.volume.array
+        plain = array if array.dtype.itemsize <= 4 and array.dtype.kind in "iuf" else array.astype(np.float64)
+        nib.save(nib.Nifti1Image(plain.T, study.volume.affine), image)
+        yield image
+
+
+def _said(words: list[str], on_tile: Step | None) -> dict[str, Any]:
+    """What a verb says of its work with torch."""
+    return _finished([sys.executable, "-P", "-m", "unetq.cli", *words, "--engine", "torch", "--json"], on_tile)
 
 
 def _finished(command: list[str], on_tile: Step | None) -> dict[str, Any]:

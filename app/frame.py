@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import getpass
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,6 @@ __all__ = [
     "models",
     "reviews",
     "settings",
-    "settle",
     "show_table",
     "table",
     "user",
@@ -77,16 +75,6 @@ def user() -> str:
     if header:
         return str(st.context.headers.get(header, "")) or "unknown"
     return str(st.session_state.get("reviewer") or "").strip() or getpass.getuser()
-
-
-@st.cache_resource(show_spinner=False)
-def settle() -> None:
-    """Once a server, when the modules are read: takes what they made out of the search for garbage.
-
-    Streamlit searches the whole heap after every run of a page: 80 ms at each slice change, with these modules.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 @st.cache_resource(show_spinner=False)

@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from unetq.app.study import Study
 from unetq.errors import UserError
-from unetq.image.orient import turn_back
-from unetq.image.resample import resample
-from unetq.image.segment import network_slice, network_stack, turned
-from unetq.image.tiles import sliding_logits, tile_count
+from unetq.image.segment import network_stack, turned
+from unetq.image.sure import sure_maps
 from unetq.runtime.meta import Label
 from unetq.runtime.model import Model, open_model
 from unetq.runtime.predict import check_memory, predict
@@ -159,44 +157,11 @@ def uncertainty(path: Path, study: Study, flips: bool, on_tile: Step | None = No
         on_tile: as in `segment`.
 
     Returns:
-        "Probability": that it is foreground (1 less that of the background), and "Entropy": of all classes by its maximum, the
-        logarithm of their number; uint8 (Z, Y, X), 255 = 1.
+        "Probability" and "Entropy", uint8 (Z, Y, X), 255 = 1: `unetq.image.sure`.
 
     Raises:
         UserError: as `segment`.
     """
     model = open_model(path)
     prep, _ = fitting(model, study)
-    seen = turned([study.volume], prep)
-    depth, size = network_stack(seen[0], prep)
-    mirrors: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2)) if flips else ((),)
-    total, done = depth * tile_count(size, prep) * len(mirrors), 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        if on_tile:
-            on_tile(done, total)
-
-    shape = seen[0].array.shape
-    maps = {name: np.empty(shape, np.uint8) for name in ("Probability", "Entropy")}
-    for z in range(depth):
-        image = network_slice(seen, z, prep)
-        sides = [np.flip(sliding_logits(np.flip(image, axes), prep, model.run, count), axes) for axes in mirrors]
-        chances = np.mean([_chances(side) for side in sides], axis=0)
-        if chances.shape[1:] != shape[1:]:
-            chances = np.clip(resample(chances, (shape[1], shape[2])), 0.0, 1.0)
-        surprise = -np.sum(chances * np.log(np.maximum(chances, 1e-12)), axis=0) / np.log(len(chances))
-        for name, values in (("Probability", 1.0 - chances[0]), ("Entropy", surprise)):
-            maps[name][z] = np.rint(255 * np.clip(values, 0.0, 1.0))
-    if prep.orientation:
-        maps = {name: turn_back(values, study.volume, prep.orientation) for name, values in maps.items()}
-    return maps
-
-
-def _chances(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probability of the background and of each label (K, Y, X): sigmoid of one channel, softmax of several."""
-    both = np.concatenate([np.zeros_like(logits), logits]) if len(logits) == 1 else logits
-    powers = np.exp(both.astype(np.float64) - both.max(axis=0))
-    chances: NDArray[np.float64] = powers / powers.sum(axis=0)
-    return chances
+    return sure_maps([study.volume], prep, model.run, flips, on_tile)

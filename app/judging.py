@@ -15,7 +15,7 @@ from unetq.app import frame
 from unetq.app.audit import now
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
-from unetq.app.floating import ENGINE
+from unetq.app.floating import CHECKPOINT, ENGINE, uncertainty_float
 from unetq.app.inference import uncertainty
 from unetq.app.jobs import Job
 from unetq.app.measure import Agreement, Size, agreement, remarks, show_area, show_volume, size_of
@@ -26,7 +26,7 @@ from unetq.app.sidebar import watch
 from unetq.app.study import Study
 from unetq.report.words import NONE, show_bytes, show_mm, show_ms
 
-__all__ = ["agreements_of", "measure_lines", "result_panel", "review_panel", "sizes_of"]
+__all__ = ["agreements_of", "measure_lines", "result_panel", "review_panel", "sizes_of", "stamp"]
 
 MARKS = {"pass": "✓ Pass", "fail": "✗ Fail", "comment": "Comment"}
 
@@ -52,7 +52,7 @@ def sizes_of(bench: Bench) -> dict[str, dict[str, Size]]:
     """Mask -> label -> its size; a mask that is being painted is measured anew each time."""
     return {
         name: {
-            label: _size((*bench.key(name), _stamp(bench, name)), mask, bench.study, value)
+            label: _size((*bench.key(name), stamp(bench, name)), mask, bench.study, value)
             for value, label in enumerate(bench.labels, 1)
         }
         for name, mask in bench.masks.items()
@@ -66,7 +66,7 @@ def agreements_of(bench: Bench, tolerance_mm: float) -> dict[str, dict[str, Agre
         return {}
     found: dict[str, dict[str, Agreement]] = {}
     for name, mask in bench.judged.items():
-        key = (*bench.key(name), _stamp(bench, name), bench.truth_hash)
+        key = (*bench.key(name), stamp(bench, name), bench.truth_hash)
         found[name] = {
             label: _agreement(key, mask, truth, bench.study, value, tolerance_mm)
             for value, label in enumerate(bench.labels, 1)
@@ -99,14 +99,13 @@ def result_panel(bench: Bench, look: Look) -> None:
 
 
 def _engines(bench: Bench) -> None:
-    """What ran the models, what their memory means, and how sure the native ones are."""
+    """What ran the models, what their memory means, and how sure they are."""
     isas = sorted({result.isa for result in bench.results.values() if result.isa != ENGINE})
     words = [f"Native runtime, {', '.join(isas)}: memory of weights, activations and scratch."] if isas else []
     if any(result.isa == ENGINE for result in bench.results.values()):
         words.append("Float: torch, memory of its whole process at its peak; the model file is the run's checkpoint.")
     st.caption(" ".join(words))
-    if isas:
-        _uncertainty(bench)
+    _uncertainty(bench)
 
 
 def measure_lines(
@@ -166,20 +165,16 @@ def _seconds(seconds: float) -> str:
     return show_ms(1000 * seconds) if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _stamp(bench: Bench, name: str) -> int:
+def stamp(bench: Bench, name: str) -> int:
     """Changes with a mask that is painted, whose name and study stay."""
     draft = st.session_state.get("drafts", {}).get(bench.study.hash)
-    return (
-        int(np.uint64(hash(bench.masks[name].tobytes())))
-        if draft is not None and draft.mask is bench.masks[name]
-        else 0
-    )
+    painted = draft is not None and draft.mask is bench.masks[name]
+    return hash(bench.masks[name].tobytes()) if painted else 0
 
 
 def _uncertainty(bench: Bench) -> None:
     with st.expander("How sure is the model?"):
-        native = [name for name, result in bench.results.items() if result.isa != ENGINE]
-        name = st.selectbox("Model", native, key="sure model")
+        name = st.selectbox("Model", list(bench.results), key="sure model")
         flips = st.checkbox("Average over mirror images (4 times as long)", key="sure flips")
         job = st.session_state.get("job")
         if st.button("Show probability and entropy", width="stretch", disabled=bool(job and job.running)):
@@ -190,7 +185,9 @@ def _uncertainty(bench: Bench) -> None:
 
 
 def _maps(report: Any, bench: Bench, name: str, flips: bool, keep: dict[str, Any]) -> None:
-    found = uncertainty(bench.models[name], bench.study, flips, report)
+    path = bench.models[name]
+    maps_of = uncertainty_float if path.name == CHECKPOINT else uncertainty
+    found = maps_of(path, bench.study, flips, report)
     keep.clear()  # of one study at a time: they are as large as its masks
     keep[bench.study.hash] = {f"{kind}: {name}": values for kind, values in found.items()}
 

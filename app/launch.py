@@ -61,7 +61,7 @@ def command(server: Server) -> list[str]:
     }
     options = [part for name, value in words.items() for part in (f"--{name}", value)]
     script = Path(__file__).with_name("main.py")
-    return [sys.executable, "-P", "-m", "streamlit", "run", str(script), *options, "--", *server.settings.arguments()]
+    return [sys.executable, "-P", "-m", "unetq.app.serve", str(script), *options, "--", *server.settings.arguments()]
 
 
 def launch(server: Server) -> NoReturn:

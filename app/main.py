@@ -6,10 +6,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from unetq.app import frame
+from unetq.app import warm
+
+warm.wait()
+
+from unetq.app import frame  # noqa: E402 - it is among what was waited for
 
 PAGES: tuple[tuple[str, str, str], ...] = (("page_study.py", "Study", ""), ("page_reviews.py", "Reviews", "reviews"))
 PAGES += (("page_tradeoff.py", "Tradeoff", "tradeoff"), ("page_models.py", "Models", "models"))
+
+KEPT = ("study_path", "truth_path", "models", "reviewer", "panel")
 
 
 def main() -> None:
@@ -17,6 +23,10 @@ def main() -> None:
     st.set_page_config(page_title="unetq viewer", page_icon=frame.icon(), layout="wide")
     here = Path(__file__).parent
     pages = [st.Page(here / file, title=title, url_path=path or None, default=not path) for file, title, path in PAGES]
+    # Streamlit drops the value of a field that a page does not show; who comes back finds the study still open.
+    for key in KEPT:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
     chosen = st.navigation(pages if is_open() else pages[:1], position="top")
     if is_open():
         chosen.run()

@@ -23,14 +23,17 @@ WELCOME = """
 3. **Segment**: the native runtime runs on this machine; nothing leaves it.
 4. **Ground truth** (optional): open a reference mask to see Dice and differences.
 """
+# On a small screen Streamlit hides the panel that the steps speak of.
+NARROW = "Tap <b>»</b> at the upper left: studies, models and the other pages are there."
 
 
 def page() -> None:
     """Draws the page once."""
-    frame.settle()
     with st.sidebar, frame.guarded():
         st.markdown("##### Study")
         study = sidebar.open_panel("Study", "study")
+        if study is not None:
+            sidebar.forget_truth(study)
         models = sidebar.model_panel()
         job = st.session_state.get("job")
         ready = bool(study and models and not (job and job.running))
@@ -43,6 +46,7 @@ def page() -> None:
             st.text_input("Your name, for reviews and corrections", key="reviewer", placeholder=frame.user())
     if study is None:
         frame.banner("Open a study", "DICOM, NIfTI, TIFF, PNG or JPEG")
+        st.html(f"<p class='unetq-narrow'>{NARROW}</p>")
         st.markdown(WELCOME)
         return
     frame.banner(study.name, about(study))

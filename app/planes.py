@@ -156,13 +156,18 @@ class Grid:
         """The plane's name; of a study without orientation what it cuts across."""
         return plane.capitalize() if self.oriented else f"Across {PLAIN[plane]}" if min(self.shape) > 1 else "Image"
 
-    def world(self, point: Point) -> tuple[float, float, float]:
-        """RAS position of a voxel of the turned grid in mm."""
+    @cached_property
+    def affine(self) -> NDArray[np.float64]:
+        """float64 (4, 4): voxel (x, y, z, 1) of the turned grid -> RAS position in mm."""
         affine = self.volume.affine
         if self.oriented:
             way = nib.orientations.ornt_transform(self._axes, nib.orientations.axcodes2ornt(TURNED))
             affine = affine @ nib.orientations.inv_ornt_aff(way, self.volume.array.shape[::-1])
-        x, y, z = (float(mm) for mm in (affine @ [*point[::-1], 1.0])[:3])
+        return affine
+
+    def world(self, point: Point) -> tuple[float, float, float]:
+        """RAS position of a voxel of the turned grid in mm."""
+        x, y, z = (float(mm) for mm in (self.affine @ [*point[::-1], 1.0])[:3])
         return x, y, z
 
     def _rest(self, plane: Plane, of: tuple[T, T, T]) -> tuple[T, T]:

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from unetq.report.paint import AGREE, ONLY_A, ONLY_B, OUTLINE, difference_layer, outline, window
 
 __all__ = [
+    "HEAT",
     "LABELS",
     "PRESETS",
     "STYLES",
+    "Colour",
     "Display",
     "css",
     "difference",
     "heat",
     "heat_legend",
+    "labels_legend",
     "legend",
     "magnify",
     "overlay",
@@ -109,6 +112,11 @@ def legend(a: str, b: str) -> list[tuple[str, str]]:
     """(CSS colour, words) of a difference picture."""
     words = ((AGREE, "agree"), (ONLY_A, f"only {a}"), (ONLY_B, f"only {b}"))
     return [(css(colour), text) for colour, text in words]
+
+
+def labels_legend(labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """(CSS colour, words) of a mask with these labels 1, 2, ..."""
+    return tuple((css(LABELS[i % len(LABELS)]), name) for i, name in enumerate(labels))
 
 
 def css(colour: Colour) -> str:

@@ -10,10 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetq.app.planes import Grid, Plane, Point
-from unetq.app.render import LABELS, Display, css, difference, heat, heat_legend, legend, overlay, plain
+from unetq.app.render import Display, difference, heat, heat_legend, labels_legend, legend, overlay, plain
 from unetq.app.study import Mask, Study
 
-__all__ = ["DRAFT", "IMAGE", "TRUTH", "Look", "Picture", "Scene", "disagreement", "pictures", "scale_of", "views"]
+__all__ = [
+    "DISAGREEMENT",
+    "DRAFT",
+    "IMAGE",
+    "TRUTH",
+    "Look",
+    "Picture",
+    "Scene",
+    "disagreement",
+    "pictures",
+    "scale_of",
+    "views",
+]
 
 TRUTH = "Ground truth"
 DRAFT = "Correction in work"
@@ -39,13 +51,19 @@ class Scene:
 
 @dataclass(frozen=True)
 class Look:
-    """Where and how a person looks: view, planes, the point under the cross-hair, window and style."""
+    """Where and how a person looks: view, planes, the point under the cross-hair, window and style.
+
+    Attributes:
+        neurological: as in `Grid`.
+        solid: as a body that can be turned, with its planes below; of a view of several pictures the last one.
+    """
 
     view: str
     planes: tuple[Plane, ...]
     point: Point
     display: Display
     neurological: bool = False
+    solid: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,10 @@ def views(scene: Scene) -> dict[str, tuple[tuple[str, ...], ...]]:
 
 def pictures(scene: Scene, look: Look) -> list[Picture]:
     """The pictures of a view: each of its masks in each plane."""
-    return [_picture(scene, look, names, plane) for names in views(scene)[look.view] for plane in look.planes]
+    shown = views(scene)[look.view]
+    return [
+        _picture(scene, look, names, plane) for names in (shown[-1:] if look.solid else shown) for plane in look.planes
+    ]
 
 
 def scale_of(grid: Grid, plane: Plane, side: int = SIDE) -> tuple[int, int]:
@@ -123,5 +144,4 @@ def _picture(scene: Scene, look: Look, names: tuple[str, ...], plane: Plane) -> 
     cuts = [cut(scene.masks[name]) for name in names]
     if len(names) == 2:
         return Picture("Difference", plane, difference(image, cuts[0], cuts[1], display), tuple(legend(*names)))
-    colours = tuple((css(display.colours[i % len(LABELS)]), name) for i, name in enumerate(scene.labels))
-    return Picture(names[0], plane, overlay(image, cuts[0], display), colours)
+    return Picture(names[0], plane, overlay(image, cuts[0], display), labels_legend(scene.labels))

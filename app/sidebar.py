@@ -20,7 +20,7 @@ from unetq.app.jobs import Job
 from unetq.app.study import SUFFIXES, Study, find_studies, model_name, open_study, open_truth, with_uploads
 from unetq.runtime.memory import peak_rss_bytes
 
-__all__ = ["jobs_panel", "model_panel", "open_panel", "results_of", "start", "truth_mask"]
+__all__ = ["forget_truth", "jobs_panel", "model_panel", "open_panel", "results_of", "start", "truth_mask"]
 
 MARKS = {"pass": "✓", "fail": "✗"}
 FEW = 12  # models
@@ -49,7 +49,7 @@ def _listed(root: str) -> list[str]:
 
 
 def open_panel(what: str, key: str) -> Study | None:
-    """A list of what lies below the root, where a path may be typed too, and an upload, which wins; None without either."""
+    """A list of what lies below the root, where a path may be typed too, and an upload; what was done last wins."""
     root = frame.settings().root
     by_path, by_upload = st.tabs(["Browse", "Upload"])
     states = frame.reviews().states()
@@ -63,21 +63,47 @@ def open_panel(what: str, key: str) -> Study | None:
         format_func=lambda name: f"{MARKS[states[Path(name).name]]} {name}" if Path(name).name in states else name,
         label_visibility="collapsed",
         help=f"DICOM folders, zips, NIfTI, TIFF, PNG and JPEG below {root.resolve()}",
+        on_change=_came,
+        args=(key, "path"),
     )
     uploads = by_upload.file_uploader(
         f"{what}: upload",
         type=list(SUFFIXES),
         accept_multiple_files=True,
-        key=f"{key}_upload",
+        key=f"{key}_upload {st.session_state.get(f'{key} turn', 0)}",
         label_visibility="collapsed",
         help="One image, or a DICOM series as a zip or as all of its files",
+        on_change=_came,
+        args=(key, "upload"),
     )
-    if uploads:
-        return _from_uploads(tuple(upload.file_id for upload in uploads), uploads)
+    if path and st.session_state.get(f"{key} source") == "path":
+        uploads = []
+    elif uploads:
+        st.session_state[f"{key} uploaded"] = _from_uploads(tuple(upload.file_id for upload in uploads), uploads)
+    uploaded: Study | None = st.session_state.get(f"{key} uploaded")
+    if uploaded is not None:
+        if not uploads:  # the page was left: Streamlit forgets a file that it does not show
+            st.caption(f"Open: {uploaded.name}, uploaded.")
+        return uploaded
     if not path:
         return None
     file = below(_meant(path, _listed(str(root))), frame.settings().readable)
     return _from_path(str(file), file.stat().st_mtime_ns if file.exists() else 0)
+
+
+def _came(key: str, source: str) -> None:
+    """A person chose a path, or gave or took away a file."""
+    st.session_state[f"{key} source"] = source
+    st.session_state.pop(f"{key} uploaded", None)
+
+
+def forget_truth(study: Study) -> None:
+    """Closes the ground truth of the study before: of one size, nobody would see that it is not this one's."""
+    if st.session_state.get("truth of", study.hash) != study.hash:
+        st.session_state["truth_path"] = None
+        st.session_state["truth turn"] = st.session_state.get("truth turn", 0) + 1
+        st.session_state.pop("truth uploaded", None)
+    st.session_state["truth of"] = study.hash
 
 
 def _meant(typed: str, listed: list[str]) -> str:

@@ -19,13 +19,14 @@ from unetq.app.planes import AXIS, Grid, Plane, Point
 from unetq.app.render import PRESETS, STYLES, Display
 from unetq.app.saving import save_panel
 from unetq.app.scene import IMAGE, Look, Picture, pictures, views
+from unetq.app.solid_view import show_solid
 from unetq.app.study import Study
 from unetq.report.paint import png
 from unetq.report.words import show_mm
 
 __all__ = ["point_of", "show_planes", "viewing"]
 
-ALL = "All planes"
+ALL, SOLID = "All planes", "3-D"
 THIN = 0.1
 PANELS = ("Results", "Review", "Correct", "Save")
 
@@ -42,7 +43,7 @@ class Shown:
 @st.fragment
 def viewing(bench: Bench) -> None:
     """Everything that changes with the slice; only this part is drawn again when it does."""
-    left, right = st.columns([2.6, 1.2], gap="medium")
+    left, right = st.container(key="split").columns([2.6, 1.2], gap="medium")
     with right, frame.guarded():
         panel = st.segmented_control(
             "Panel", PANELS, default="Results", key="panel", label_visibility="collapsed", required=True
@@ -53,6 +54,8 @@ def viewing(bench: Bench) -> None:
         job = st.session_state.get("job")
         if len(bench.results) < len(bench.models) and not (job and job.running):
             st.info("Press Segment to run the chosen models on this study.")
+        if look.solid:
+            show_solid(bench, look)
         show_planes(bench, look)
     with area, frame.guarded():
         if panel == "Results":
@@ -66,7 +69,7 @@ def viewing(bench: Bench) -> None:
 
 
 def toolbar(bench: Bench) -> Look:
-    """View, planes, window and style."""
+    """View, planes or body, window and style."""
     scene, study = bench.scene, bench.study
     grid = Grid(study.volume)
     several = len(grid.planes) > 1
@@ -75,16 +78,20 @@ def toolbar(bench: Bench) -> Look:
     # The key follows the masks: when one comes or goes, the richest view opens again.
     titles = views(scene)
     view = a.selectbox("View", list(titles), key=f"view {' '.join([*scene.masks, *scene.maps])}")
-    planes = grid.planes
+    planes, solid = grid.planes, False
     if several:
         single = len(titles[view]) == 1
         # Of a stack that is a thin sheet, the other planes are but strips.
         thin = min(grid.size("coronal")) < THIN * max(grid.size("coronal"))
         options = list(grid.planes) if not single else [*grid.planes, ALL] if thin else [ALL, *grid.planes]
         chosen = b.selectbox(
-            "Planes", options, key=f"planes {single}", format_func=lambda p: p if p == ALL else grid.title(p)
+            "Show",
+            [*options, SOLID],
+            key=f"planes {single}",
+            format_func=lambda p: p if p in (ALL, SOLID) else grid.title(p),
         )
-        planes = tuple(plane for plane in grid.planes if chosen in (ALL, plane))
+        solid = chosen == SOLID
+        planes = tuple(plane for plane in grid.planes if chosen in (ALL, SOLID, plane))
     window = _window(study, c)
     with d.popover("Display", width="stretch"):
         low, high = _sliders(study, window)
@@ -94,7 +101,7 @@ def toolbar(bench: Bench) -> Look:
         if grid.oriented:
             ways = ("Radiological (R on the left)", "Neurological (L on the left)")
             neurological = st.radio("Orientation", ways, key="way") == ways[1]
-    return Look(view, planes, point_of(study), Display(low, high, style, opacity), neurological)
+    return Look(view, planes, point_of(study), Display(low, high, style, opacity), neurological, solid)
 
 
 def point_of(study: Study) -> Point:
@@ -126,15 +133,16 @@ def _sliders(study: Study, window: tuple[float, float]) -> tuple[float, float]:
 
 
 def show_planes(bench: Bench, look: Look) -> None:
-    """The pictures, linked by the cross-hair."""
+    """The pictures, linked by the cross-hair; those of several planes are called by their planes."""
     study, scene = bench.study, bench.scene
     grid = Grid(study.volume, look.neurological)
     shown = pictures(scene, look)
     # What an event of the component refers to: pane's number -> plane.
     st.session_state["shown"] = Shown(grid, tuple(picture.plane for picture in shown), study)
-    linked = len(look.planes) > 1
-    panes = [_pane(grid, picture, look.point, linked) for picture in shown]
-    data = {"panes": panes, "linked": linked, "tool": tool()}
+    several = len(look.planes) > 1
+    panes = [_pane(grid, picture, look.point, several) for picture in shown]
+    layout = "row" if look.solid else "linked" if several else "grid"
+    data = {"panes": panes, "layout": layout, "tool": tool()}
     _component()(
         key="planes",
         data=data,
@@ -152,13 +160,13 @@ def _component() -> Any:
     return st.components.v2.component("unetq_planes", html='<div class="planes"></div>', css=css, js=js)
 
 
-def _pane(grid: Grid, picture: Picture, point: Point, linked: bool) -> dict[str, Any]:
+def _pane(grid: Grid, picture: Picture, point: Point, by_plane: bool) -> dict[str, Any]:
     axis = AXIS[picture.plane]
     height, width = grid.size(picture.plane)
-    title = grid.title(picture.plane) if linked else picture.caption
+    title = grid.title(picture.plane) if by_plane else picture.caption
     return {
         "title": title,
-        "words": picture.caption if linked and picture.caption != IMAGE else "",
+        "words": picture.caption if by_plane and picture.caption != IMAGE else "",
         "src": "data:image/png;base64," + base64.b64encode(png(picture.pixels, level=1)).decode("ascii"),
         "size": [height, width],
         "slice": point[axis] + 1,

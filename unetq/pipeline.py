@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from unetq.data_prep.registry import DATASETS, locate
 from unetq.errors import UserError, nearest
-from unetq.files import atomic_text
+from unetq.files import atomic_text, make_folder
 from unetq.graph import layout
+from unetq.image.read import read, write_mask
 from unetq.image.segment import network_stack, segment, turned
+from unetq.image.sure import sure_maps
 from unetq.image.tiles import tile_count
 from unetq.image.volume import Volume
 from unetq.report.recommend import Limits
@@ -37,6 +39,7 @@ __all__ = [
     "find_images",
     "predict_study",
     "report_runs",
+    "uncertainty_study",
 ]
 
 ONNX_FORMS = ("onnx", "onnx-int8")
@@ -262,6 +265,41 @@ def predict_study(
     meta = ModelMeta(prep, _labels(_json(target / "environment.json").get("data", {}).get("folder")), {}, "")
     result = segment_file(*files, options, meta, mask_of)
     return result | {"engine": engine, "labels": [asdict(label) for label in meta.labels]}
+
+
+def uncertainty_study(
+    target: Path,
+    files: tuple[Path, Path],
+    flips: bool = False,
+    engine: str = "native",
+    advance: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Writes how sure a model file or a run is of each voxel of a study (`unetq.image.sure`).
+
+    Args:
+        target: as of `predict_study`.
+        files: study, and the folder to write probability.nii.gz and entropy.nii.gz to, uint8, 255 = 1.
+        flips: average over mirror images.
+        engine: one of `ENGINES`.
+        advance: called with (tiles done, tiles in all).
+
+    Returns:
+        {input, engine, probability, entropy}: paths of the files.
+
+    Raises:
+        UserError: unknown engine, a target that it cannot run, a study that it cannot take, or a folder not to be written.
+    """
+    if engine not in ENGINES:
+        raise UserError(f'There is no engine "{engine}": {nearest(engine, ENGINES)}')
+    source, folder = files
+    network, prep, _ = _engine(target, engine)
+    volume = read(source)
+    maps = sure_maps([volume], prep, network, flips, advance)
+    make_folder(folder)
+    paths = {name.lower(): folder / f"{name.lower()}.nii.gz" for name in maps}
+    for name, values in maps.items():
+        write_mask(values, volume, paths[name.lower()])
+    return {"input": str(source), "engine": engine, **{name: str(path) for name, path in paths.items()}}
 
 
 def _model_file(target: Path) -> Path:

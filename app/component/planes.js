@@ -12,7 +12,7 @@ export default function (component) {
     setTriggerValue(name, { ...value, serial: ++state.serial });
   };
   root.dataset.count = data.panes.length;
-  root.dataset.linked = data.linked ? 1 : 0;
+  root.dataset.layout = data.layout;
   while (root.children.length > data.panes.length) root.lastElementChild.remove();
   data.panes.forEach((pane, number) => {
     const figure = root.children[number] ?? root.appendChild(makeFigure(state, number));

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.models import random_graph, write
 from tests.report.fake import cells
-from unetq.spec import NetSpec
+from unetq.spec import NetSpec, PrepSpec, QuantSpec, to_mapping
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,25 @@ class Made:
     models: tuple[Path, Path]
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+
+
+def add_float(made: Made, name: str = "float", quant: QuantSpec | None = None) -> Path:
+    """A run of random weights beside the models, float unless it is told otherwise; its folder."""
+    import torch
+    import yaml
+
+    from unetq.nets.unet import build
+    from unetq.train.checkpoint import save_checkpoint
+    from unetq.train.config import TrainConfig
+
+    net = NetSpec(base=4, depth=2, quant=quant or QuantSpec.of("float"))
+    config = TrainConfig(name=name, net=net, prep=PrepSpec(tile=64))
+    folder = made.runs / name
+    folder.mkdir()
+    torch.manual_seed(0)
+    save_checkpoint({"config": to_mapping(config), "model": build(net).state_dict()}, folder / "best.pt")
+    (folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config)), encoding="utf-8")
+    return folder
 
 
 def make(folder: Path, depth: int = 3, size: int = 96) -> Made:

@@ -6,23 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import yaml
 
-from tests.app.made import Made, make
+from tests.app.made import Made, add_float, make
 from tests.app.test_viewer import opened, panel, segmented, words
 from unetq.app import floating
 from unetq.app.card import card_of
-from unetq.app.floating import ENGINE, find_float_runs, segment_float
+from unetq.app.floating import ENGINE, find_float_runs, segment_float, uncertainty_float
 from unetq.app.inference import Results
 from unetq.app.jobs import CancelledError
 from unetq.app.study import find_models, model_name, open_study
 from unetq.errors import UserError
 from unetq.image.segment import segment
-from unetq.nets.unet import build
-from unetq.spec import NetSpec, PrepSpec, QuantSpec, to_mapping
-from unetq.train.checkpoint import save_checkpoint
-from unetq.train.config import TrainConfig
+from unetq.image.sure import sure_maps
+from unetq.spec import QuantSpec
 from unetq.train.evaluate import load_run, torch_predictor
 
 
@@ -34,18 +30,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="module")
 def run(made: Made) -> Path:
     """A float run beside the models of `made`, of random weights, and a quantized one."""
-    for name, quant in (("float", QuantSpec.of("float")), ("W4A4", QuantSpec.of("fixed", 4, 4))):
-        config = TrainConfig(name=name, net=NetSpec(base=4, depth=2, quant=quant), prep=PrepSpec(tile=64))
-        folder = made.runs / name
-        folder.mkdir()
-        written(config, folder)
-    return made.runs / "float"
-
-
-def written(config: TrainConfig, folder: Path) -> None:
-    torch.manual_seed(0)
-    save_checkpoint({"config": to_mapping(config), "model": build(config.net).state_dict()}, folder / "best.pt")
-    (folder / "config.yaml").write_text(yaml.safe_dump(to_mapping(config)), encoding="utf-8")
+    add_float(made, "W4A4", QuantSpec.of("fixed", 4, 4))
+    return add_float(made)
 
 
 def test_the_mask_is_that_of_torch(made: Made, run: Path) -> None:
@@ -57,6 +43,17 @@ def test_the_mask_is_that_of_torch(made: Made, run: Path) -> None:
     assert result.isa == ENGINE and result.memory_bytes > 50e6 and 0 < result.seconds < 60
     assert result.bytes_file == (run / "best.pt").stat().st_size
     assert set(asked) == {(0, 1)}, "asked while it works, so that it can be cancelled"
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_maps_are_those_of_torch(made: Made, run: Path, flips: bool) -> None:
+    study = open_study(made.nifti)
+    network, config = load_run(run)
+    want = sure_maps([study.volume], config.prep, torch_predictor(network), flips)
+    found = uncertainty_float(run / "best.pt", study, flips)
+    assert set(found) == {"Probability", "Entropy"} and found["Probability"].std() > 1
+    for name, values in want.items():
+        assert np.array_equal(found[name], values), name
 
 
 def test_only_float_runs_are_offered_and_only_with_torch(
@@ -96,7 +93,7 @@ def test_it_stands_beside_the_native_ones(
     for text in ("Difference: W4A6 and float", "Overlay: float"):
         assert text in next(box for box in page.selectbox if box.label == "View").options
     assert "memory of its whole process" in words(page) and "Native runtime" in words(page)
-    assert next(box for box in page.selectbox if box.label == "Model").options == ["W4A6"], "of float no probability"
+    assert next(box for box in page.selectbox if box.label == "Model").options == ["W4A6", "float"]
     panel(page, "Save")
     page.switch_page("page_models.py").run()
     page.selectbox(key="card").set_value("float").run()

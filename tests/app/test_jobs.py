@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.app.made import Made, make
-from unetq.app import inference
 from unetq.app.inference import Results, fitting, segment, uncertainty
 from unetq.app.jobs import Job
 from unetq.app.study import open_study
 from unetq.errors import UserError
+from unetq.image import sure
 from unetq.runtime import predict as predicting
 from unetq.runtime.model import open_model
 
@@ -106,13 +106,13 @@ def test_probability_is_above_half_where_the_mask_is(made: Made) -> None:
 def test_flips_average_the_mirror_images(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     study = open_study(made.nifti)
     seen: list[np.ndarray] = []
-    real = inference.sliding_logits
+    real = sure.sliding_logits
 
     def spy(image, prep, net, count):
         seen.append(np.array(image))
         return real(image, prep, net, count)
 
-    monkeypatch.setattr(inference, "sliding_logits", spy)
+    monkeypatch.setattr(sure, "sliding_logits", spy)
     maps = uncertainty(made.models[0], study, True)
     first = seen[:4]
     assert len(seen) == 12

@@ -7,6 +7,7 @@ import re
 import sys
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.report import fake
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
 from unetq.app.inference import Results, segment
+from unetq.app.letters import Typeface, typeface_for
 from unetq.app.pdf import pdf
 from unetq.app.planes import Grid
 from unetq.app.quality import Review
@@ -142,3 +144,42 @@ def test_the_same_report_as_a_pdf_of_one_page(made: Made, nameless: bool) -> Non
         assert words.encode() in text
     assert card_of(made.models[0])["Hash"].encode() in text and b"R left, L right" in text.replace(b"\\", b"")
     assert (b"Muster & Max" in text) == (not nameless) and (b"anna" in text) == (not nameless)
+
+
+NAMES = "Łukasz Żółć, Жуков, Δημήτρης"
+
+
+def pdf_text(content: bytes) -> str:
+    """Characters that a PDF's fonts are said to write (their ToUnicode tables)."""
+    found = set()
+    for stream in re.findall(rb"stream\n(.*?)\nendstream", content, re.DOTALL):
+        with suppress(zlib.error):
+            stream = zlib.decompress(stream)
+        if b"begincmap" in stream:
+            found |= {int(code, 16) for code in re.findall(rb"<[0-9A-Fa-f]+> <([0-9A-Fa-f]{4})>", stream)}
+    return "".join(map(chr, sorted(found)))
+
+
+def test_names_from_everywhere_print(made: Made) -> None:
+    pytest.importorskip("fpdf")
+    about = replace(sheet_of(made, False), user=NAMES)
+    if typeface_for(NAMES).lacking:
+        pytest.skip("needs a font of many alphabets, as matplotlib brings it")
+    assert typeface_for("Müller − 3 µm") == Typeface(), "the PDF's own fonts are enough"
+    content = pdf(about)
+    assert set(NAMES) - {" "} <= set(pdf_text(content)) and len(content) < 1_000_000
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+
+
+def test_a_letter_that_no_font_has_is_named(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fpdf")
+    monkeypatch.setattr("unetq.app.letters._fonts", lambda: iter([made.nifti]))
+    face = typeface_for("Жук")
+    assert face.lacking == set("Жук") and face.text("Жук 3") == "??? 3"
+    content = pdf(replace(sheet_of(made, False), user="Жук"))
+    text = b"".join(
+        zlib.decompress(stream)
+        for stream in re.findall(rb"stream\n(.*?)\nendstream", content, re.DOTALL)
+        if stream[:1] == b"x"
+    )
+    assert b"Made for ???" in text and b"question mark" in text

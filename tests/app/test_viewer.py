@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 import unetq.app.main
 from tests.app.made import Made, make
+from unetq.app import solid_view
 from unetq.app.frame import RESEARCH, kept_results
 from unetq.app.gate import write_password
 from unetq.app.quality import Reviews
@@ -72,7 +74,7 @@ def segmented(
 def finished(page: testing.AppTest) -> None:
     """Waits for the session's job; there is none where the results were kept."""
     if "job" in page.session_state:
-        assert page.session_state["job"].wait(60)
+        assert page.session_state["job"].wait(600)
     page.run()
 
 
@@ -89,9 +91,9 @@ def panel(page: testing.AppTest, name: str) -> None:
     assert not page.exception and not page.error
 
 
-def shown(page: testing.AppTest) -> dict[str, Any]:
-    """What the planes got from the server."""
-    (component,) = page.get("bidi_component")
+def shown(page: testing.AppTest, name: str = "unetq_planes") -> dict[str, Any]:
+    """What a component, by default the planes, got from the server."""
+    (component,) = (one for one in page.get("bidi_component") if one.proto.component_name == name)
     return json.loads(component.proto.json)
 
 
@@ -144,12 +146,53 @@ def test_two_models_and_a_truth(page: testing.AppTest, made: Made) -> None:
     box(page, "View").set_value("Difference: W4A6 and Ground truth").run()
     legend = [text for _, text in shown(page)["panes"][0]["legend"]]
     assert legend == ["agree", "only W4A6", "only Ground truth"] and len(shown(page)["panes"]) == 3
-    box(page, "Planes").set_value("coronal").run()
+    box(page, "Show").set_value("coronal").run()
     assert [pane["slices"] for pane in shown(page)["panes"]] == [96]
     assert not page.dataframe, "what is not looked at is not drawn"
     page.session_state["slice by slice"] = True
     page.run()
     assert not page.exception and len(page.dataframe[0].value) == 3, "Dice of every slice"
+
+
+def test_three_d(page: testing.AppTest, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    media: dict[str, bytes] = {}
+
+    def served(what: str, content: bytes, kind: str, real: Any = solid_view._served) -> str:
+        media[real(what, content, kind)] = content
+        return real(what, content, kind)
+
+    monkeypatch.setattr(solid_view, "_served", served)
+    segmented(page, made.nifti, made.truth, ("W2A2", "W4A6"))
+    box(page, "Show").set_value("3-D").run()
+    assert not page.exception and not page.error
+    solid = shown(page, "unetq_solid")
+    assert solid["title"] == "Disagreement of all" and solid["overlay"]["heat"], "of the overview its last picture"
+    assert [pane["title"] for pane in shown(page)["panes"]] == ["Axial", "Coronal", "Sagittal"]
+    assert shown(page)["layout"] == "row" and solid["oriented"] and not solid["thinned"]
+    sizes = [len(media[solid[key]]) for key in ("library", "image")]
+    assert sizes[0] > 500_000 and sizes[1] < 500 + made.image.size, "by HTTP, as media files"
+    assert len(page.get("bidi_component")[0].proto.json) < 5000, "and not through the websocket"
+    box(page, "View").set_value("Overlay: Ground truth").run()
+    box(page, "Show").set_value("3-D").run()
+    truth = shown(page, "unetq_solid")
+    assert truth["image"] == solid["image"] and truth["overlay"]["colours"] == [[0], [158], [115]]
+    labels = np.asarray(nib.Nifti1Image.from_bytes(media[truth["overlay"]["file"]]).dataobj)
+    assert labels.sum() == made.labels.sum()
+    page.segmented_control(key="solid choice").set_value("Around the mask").run()
+    assert not page.exception and shown(page, "unetq_solid")["overlay"]["file"]
+    page.selectbox(key="truth_path").set_value(None)
+    page.selectbox(key="study_path").set_value(made.png.name).run()
+    assert not page.exception and len(page.get("bidi_component")) == 1, "a picture is no body"
+
+
+def test_an_empty_mask_is_shown_whole(page: testing.AppTest, made: Made) -> None:
+    page.selectbox(key="study_path").set_value(made.nifti.name).run()
+    panel(page, "Correct")
+    box(page, "Correct").set_value("An empty mask").run()
+    button(page, "Start correcting").click().run()
+    box(page, "Show").set_value("3-D").run()
+    page.segmented_control(key="solid choice").set_value("Around the mask").run()
+    assert not page.exception and "The mask is empty" in words(page)
 
 
 def test_display(page: testing.AppTest, made: Made) -> None:
@@ -331,3 +374,25 @@ def test_a_password_keeps_strangers_out(made: Made, tmp_path: Path, monkeypatch:
 def test_without_the_proxy_nobody_enters(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(monkeypatch, "--models", made.runs, "--proxy-header", "X-User", "--store", tmp_path / "store")
     assert "reverse proxy" in page.error[0].value and not page.selectbox
+
+
+def test_who_comes_back_finds_the_study_open(page: testing.AppTest, made: Made) -> None:
+    segmented(page, made.nifti, made.truth)
+    page.switch_page("page_models.py").run()
+    page.switch_page("page_study.py").run()
+    assert not page.exception and not page.error
+    assert page.selectbox(key="study_path").value == made.nifti.name and "Dice, study" in words(page)
+
+
+def test_the_ground_truth_of_another_study_does_not_stay(page: testing.AppTest, made: Made) -> None:
+    segmented(page, made.nifti, made.truth)
+    page.selectbox(key="study_path").set_value(made.tiff.name).run()
+    assert page.selectbox(key="truth_path").value is None and "Dice" not in words(page) and not page.error
+
+
+def test_what_was_opened_last_is_shown(page: testing.AppTest, made: Made) -> None:
+    upload = page.file_uploader[0]
+    upload.set_value([(made.png.name, made.png.read_bytes(), "image/png")]).run()
+    assert not page.exception and "96 x 96" in words(page) and "3 slices" not in words(page)
+    page.selectbox(key="study_path").set_value(made.nifti.name).run()
+    assert "3 slices" in words(page)

@@ -213,6 +213,23 @@ def predict(
 
 
 @app.command()
+def uncertainty(
+    model: Annotated[Path, typer.Argument(metavar="MODEL|RUN", help="Model file, or run folder.")],
+    image: Annotated[Path, typer.Argument(metavar="INPUT", help="TIFF, PNG, JPEG, NIfTI, or a DICOM series' folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for probability.nii.gz and entropy.nii.gz; 255 = 1.")],
+    flips: Annotated[bool, typer.Option("--flips", help="Average over mirror images: 4 times as long.")] = False,
+    engine: Annotated[str, typer.Option(help="native, reference or torch.")] = "native",
+    as_json: Json = False,
+) -> None:
+    """Write how sure a network is of each voxel: probability of the foreground, and entropy."""
+    from unetq.pipeline import uncertainty_study
+
+    with progress("uncertainty") as advance:
+        result = uncertainty_study(model, (image, out), flips, engine, advance)
+    emit(result, as_json, f"{result['probability']}, {result['entropy']}")
+
+
+@app.command()
 def bench(
     model: Annotated[Path, typer.Argument(help="Model file.")],
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "512x512",
