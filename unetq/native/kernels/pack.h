@@ -27,7 +27,8 @@ enum class Layout {
   kWinograd2x4Eights,
   kWinograd2x4Sixteens,
   kTwosPlanes16,  // lowbit.h
-  kSignPlanes16,
+  kSignPlanes16,   // where weights are 1, and where they are not 0
+  kSplitPlanes16,  // where weights are 1, and where they are -1
   kSignTables32,
   kTwosTables32x2,
   kTwosTables32x4,

@@ -103,24 +103,32 @@ class Finish {
 
   template <bool PLAIN>
   inline __attribute__((always_inline)) void put(int16x8_t low, int16x8_t high, int y, int x) const {
-    uint8_t* to = out_ + y * row_ + x * pixel_;
     if constexpr (PLAIN) {
-      vst1q_u8(to, vminq_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)), top_));
+      vst1q_u8(out_ + y * row_ + x * pixel_, vminq_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)), top_));
     } else {
       low = vaddq_s16(vminq_s16(vmaxq_s16(low, lo_), hi_), zero_);
       high = vaddq_s16(vminq_s16(vmaxq_s16(high, lo_), hi_), zero_);
-      uint8_t codes[16];
-      vst1q_u8(codes, vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(low)), vmovn_u16(vreinterpretq_u16_s16(high))));
-      for (int i = 0; i < count_; ++i) to[i] = codes[i];
+      put_bytes(vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(low)), vmovn_u16(vreinterpretq_u16_s16(high))), y, x);
     }
   }
 
+  inline __attribute__((always_inline)) void put_bytes(uint8x16_t bytes, int y, int x) const {
+    uint8_t* to = out_ + y * row_ + x * pixel_;
+    if (count_ == 16) {
+      vst1q_u8(to, bytes);
+      return;
+    }
+    uint8_t codes[16];
+    vst1q_u8(codes, bytes);
+    for (int i = 0; i < count_; ++i) to[i] = codes[i];
+  }
+
  private:
-  const float *const m_, *const b_;
-  uint8_t* const out_;
-  const ptrdiff_t row_, pixel_;
-  const int count_;
-  const bool plain_;
+  const float *m_, *b_;
+  uint8_t* out_;
+  ptrdiff_t row_, pixel_;
+  int count_;
+  bool plain_;
   Ends ends_;
   int16x8_t lo_, hi_, zero_;
   uint8x16_t top_;
