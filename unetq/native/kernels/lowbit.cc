@@ -17,6 +17,9 @@ constexpr Cut kCuts[] = {
     {16, 8, 4, 2},  // kTwosPlanes16
     {16, 8, 4, 2},  // kSignPlanes16
     {16, 8, 4, 2},  // kSplitPlanes16
+    {16, 4, 1, 1},  // kSignTables16
+    {16, 4, 1, 2},  // kTwosTables16x2
+    {16, 4, 1, 3},  // kTwosTables16x3
     {32, 4, 1, 1},  // kSignTables32
     {32, 4, 1, 2},  // kTwosTables32x2
     {32, 4, 1, 4},  // kTwosTables32x4
@@ -108,6 +111,10 @@ class Packer {
   }
 
   int32_t tables(int lane, int out) const {
+    const size_t bit = source_.first + static_cast<size_t>(out) * source_.out_stride;
+    if (source_.binary && source_.channels % 8 == 0 && bit % 8 == 0) {
+      return packed_tables(lane, source_.packed + bit / 8);
+    }
     int sum = 0;
     for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
       uint64_t eight = word_of(codes);
@@ -121,7 +128,7 @@ class Packer {
         if (both) to[cut_.planes * cut_.lanes] = bits >> 4;
       }
     });
-    return -source_.in_zero * sum - (signs_ ? 4 * amax() * lookups() : 0);  // entries are raised by 4 * amax
+    return table_start(sum);
   }
 
   int32_t products(int lane, int out) const {
@@ -165,6 +172,26 @@ class Packer {
       }
     }
     return plane_start(ones, others);
+  }
+
+  // Binary codes, two lookups' bits a byte of the stream.
+  int32_t packed_tables(int lane, const uint8_t* from) const {
+    const int bytes = source_.side * pixel_ / 2;  // of a row of taps
+    int ones = 0;
+    for (int row = 0; row < source_.side; ++row) {
+      uint8_t* to = at(row, 0, 0) + lane;
+      for (int i = 0; i < bytes; ++i, to += 2 * static_cast<ptrdiff_t>(cut_.lanes)) {
+        const uint8_t byte = *from++;
+        ones += __builtin_popcount(byte);
+        to[0] = byte & 15;
+        to[cut_.lanes] = byte >> 4;
+      }
+    }
+    return table_start(2 * ones - 8 * bytes * source_.side);
+  }
+
+  int32_t table_start(int sum) const {
+    return -source_.in_zero * sum - (signs_ ? 4 * amax() * lookups() : 0);  // entries are raised by 4 * amax
   }
 
   int32_t plane_start(int ones, int others) const {

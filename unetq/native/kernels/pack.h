@@ -29,6 +29,9 @@ enum class Layout {
   kTwosPlanes16,  // lowbit.h
   kSignPlanes16,   // where weights are 1, and where they are not 0
   kSplitPlanes16,  // where weights are 1, and where they are -1
+  kSignTables16,
+  kTwosTables16x2,
+  kTwosTables16x3,
   kSignTables32,
   kTwosTables32x2,
   kTwosTables32x4,

@@ -37,7 +37,7 @@ void pack_winograd_runs(const WeightSource& source, const Winograd& winograd, in
   for (int channel = 0; channel < source.channels; channel += kRun) {
     for (int lane = 0; lane < count; ++lane) {
       int8_t taps[9][kRun];
-      int16_t u[30][kRun] = {};
+      int16_t u[30][kRun];  // as many as there are positions
       load_taps(source, first_out + lane, channel, taps);
       transform_taps(winograd, taps, u);
       for (int position = 0; position < positions; ++position) {

@@ -8,13 +8,13 @@ namespace unetq {
 namespace {
 
 #ifdef UNETQ_ARM64
-constexpr int kTiles = 4;  // x 4 outputs: 16 of 32 registers are sums
+constexpr int kTiles = 6;  // x 4 outputs: 24 of 32 registers are sums
 #else
 constexpr int kTiles = 2;  // of 16
 #endif
 
 inline void load_tiles(const uint8_t* v, int8x16_t (&a)[kTiles]) {
-#pragma GCC unroll 4
+#pragma GCC unroll 6
   for (int t = 0; t < kTiles; ++t) a[t] = vreinterpretq_s8_u8(vld1q_u8(v + 16 * t));
 }
 
@@ -26,7 +26,7 @@ inline __attribute__((always_inline)) void add_chunk(const uint8_t* v, const int
 #pragma GCC unroll 4
   for (int o = 0; o < 4; ++o) {
     const int8x16_t weights = vld1q_s8(w + 16 * o);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int t = 0; t < kTiles; ++t) {
       const int16x8_t low = FIRST ? product_low(a[t], weights) : add_low(acc[t][o], a[t], weights);
       acc[t][o] = add_high(low, a[t], weights);
@@ -41,7 +41,7 @@ __attribute__((noinline)) void add_pairs(const Position& at, const int8_t* first
   const ptrdiff_t chunk = at.chunk, next = at.next;
   for (int left = at.tiles; left > 0; left -= kTiles, tiles += 16 * kTiles) {
     int32x4_t acc[kTiles][4];
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int t = 0; t < kTiles; ++t) {
 #pragma GCC unroll 4
       for (int o = 0; o < 4; ++o) acc[t][o] = vdupq_n_s32(0);
@@ -53,18 +53,30 @@ __attribute__((noinline)) void add_pairs(const Position& at, const int8_t* first
 #pragma GCC unroll 4
       for (int o = 0; o < 4; ++o) {
         const int8x16_t weights = vld1q_s8(w + 16 * o);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int t = 0; t < kTiles; ++t) {
           acc[t][o] = vpadalq_s16(acc[t][o], add_high(product_low(a[t], weights), a[t], weights));
         }
       }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int t = 0; t < kTiles; ++t, to += next) vst1q_s32(to, sums_of(acc[t][0], acc[t][1], acc[t][2], acc[t][3]));
   }
 }
 
+// Sums of 4 outputs; EARLY: pairs of lanes still fit into 16 bits.
+template <bool EARLY>
+inline int32x4_t across(const int16x8_t (&acc)[4]) {
+#ifdef UNETQ_ARM64
+  if constexpr (EARLY) {
+    return vpaddq_s32(vpaddlq_s16(vpaddq_s16(acc[0], acc[1])), vpaddlq_s16(vpaddq_s16(acc[2], acc[3])));
+  }
+#endif
+  return sums_of(vpaddlq_s16(acc[0]), vpaddlq_s16(acc[1]), vpaddlq_s16(acc[2]), vpaddlq_s16(acc[3]));
+}
+
 // The same, all of `chunks` in 16 bits; `more`: added to what there is.
+template <bool EARLY>
 __attribute__((noinline)) void add_many(const Position& at, const uint8_t* tiles, const int8_t* first, int chunks,
                                         bool more, int32_t* to) {
   const int8_t* const end = first + static_cast<ptrdiff_t>(256) * chunks;
@@ -73,11 +85,17 @@ __attribute__((noinline)) void add_many(const Position& at, const uint8_t* tiles
     int16x8_t acc[kTiles][4];
     add_chunk<true>(tiles, first, acc);
     const uint8_t* v = tiles + chunk;
-    for (const int8_t* w = first + 256; w != end; w += 256, v += chunk) add_chunk<false>(v, w, acc);
-#pragma GCC unroll 4
+    const int8_t* w = first + 256;
+    if (w != end) {  // gcc 12 copies all sums before a loop of another form
+      do {
+        add_chunk<false>(v, w, acc);
+        w += 256;
+        v += chunk;
+      } while (w != end);
+    }
+#pragma GCC unroll 6
     for (int t = 0; t < kTiles; ++t, to += next) {
-      const int32x4_t sum =
-          sums_of(vpaddlq_s16(acc[t][0]), vpaddlq_s16(acc[t][1]), vpaddlq_s16(acc[t][2]), vpaddlq_s16(acc[t][3]));
+      const int32x4_t sum = across<EARLY>(acc[t]);
       vst1q_s32(to, more ? vaddq_s32(sum, vld1q_s32(to)) : sum);
     }
   }
@@ -94,8 +112,8 @@ struct Products {
       }
       for (int begin = 0; begin < at.chunks; begin += most) {
         const int chunks = at.chunks - begin < most ? at.chunks - begin : most;
-        add_many(at, at.v + begin * at.chunk, w + static_cast<ptrdiff_t>(256) * begin, chunks, begin > 0,
-                 at.sums + 4 * g);
+        const auto add = 4 * chunks <= at.most16 ? add_many<true> : add_many<false>;
+        add(at, at.v + begin * at.chunk, w + static_cast<ptrdiff_t>(256) * begin, chunks, begin > 0, at.sums + 4 * g);
       }
     }
   }
