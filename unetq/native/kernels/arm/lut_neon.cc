@@ -48,27 +48,45 @@ inline void add_bytes(uint8x16_t bytes, uint16x8_t (&sums)[2]) {
 #endif
 }
 
-// M steps of all pixels and planes; `group`: bytes from one step's tables to the next one's.
+// M lookups of one pixel and plane.
 template <Form FORM, int W, int M>
+inline __attribute__((always_inline)) void add_lookups(const Table (&tables)[M], const uint8_t* w,
+                                                       uint16x8_t (&sums)[2]) {
+  uint8x16_t bytes = vdupq_n_u8(0);
+  for (int i = 0; i < M; ++i) {
+    const uint8_t* index = w + static_cast<ptrdiff_t>(16) * W * i;
+    if constexpr (FORM == Form::kHalves) {
+      sums[0] = vaddw_u8(sums[0], look_up(tables[i], vld1_u8(index)));
+      sums[1] = vaddw_u8(sums[1], look_up(tables[i], vld1_u8(index + 8)));
+    } else {
+      const uint8x16_t found = look_up(tables[i], vld1q_u8(index));
+      bytes = i == 0 ? found : vaddq_u8(bytes, found);
+    }
+  }
+  if constexpr (FORM == Form::kWhole) add_bytes(bytes, sums);
+}
+
+// Pixels P and P + 1, and those behind them; `group`: bytes from one step's tables to the next one's.
+template <Form FORM, int W, int M, int P = 0>
 inline __attribute__((always_inline)) void add_tables(const uint8_t* in, ptrdiff_t group, const uint8_t* w,
                                                       uint16x8_t (&sums)[kPixels<W>][W][2]) {
-#pragma GCC unroll 8
-  for (int p = 0; p < kPixels<W>; ++p) {
-    for (int k = 0; k < W; ++k) {
-      uint8x16_t bytes = vdupq_n_u8(0);
-      for (int i = 0; i < M; ++i) {
-        const Table table = table_of(vld1q_u8(in + i * group + 16 * p));
-        const uint8_t* index = w + 16 * (k + W * i);
-        if constexpr (FORM == Form::kHalves) {
-          sums[p][k][0] = vaddw_u8(sums[p][k][0], look_up(table, vld1_u8(index)));
-          sums[p][k][1] = vaddw_u8(sums[p][k][1], look_up(table, vld1_u8(index + 8)));
-        } else {
-          const uint8x16_t found = look_up(table, vld1q_u8(index));
-          bytes = i == 0 ? found : vaddq_u8(bytes, found);
-        }
-      }
-      if constexpr (FORM == Form::kWhole) add_bytes(bytes, sums[p][k]);
+  if constexpr (P + 1 < kPixels<W>) {
+    Table tables[2][M];
+    for (int i = 0; i < M; ++i) {
+      uint8x16_t two[2];
+      load_two<16 * P>(in + i * group, two);
+      tables[0][i] = table_of(two[0]);
+      tables[1][i] = table_of(two[1]);
     }
+    for (int k = 0; k < W; ++k) {
+      add_lookups<FORM, W, M>(tables[0], w + 16 * k, sums[P][k]);
+      add_lookups<FORM, W, M>(tables[1], w + 16 * k, sums[P + 1][k]);
+    }
+    add_tables<FORM, W, M, P + 2>(in, group, w, sums);
+  } else if constexpr (P < kPixels<W>) {
+    Table tables[M];
+    for (int i = 0; i < M; ++i) tables[i] = table_of(vld1q_u8(in + i * group + 16 * P));
+    for (int k = 0; k < W; ++k) add_lookups<FORM, W, M>(tables, w + 16 * k, sums[P][k]);
   }
 }
 
