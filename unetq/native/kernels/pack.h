@@ -26,7 +26,7 @@ enum class Layout {
   kWinograd2x4Fours,
   kWinograd2x4Eights,
   kWinograd2x4Sixteens,
-  kTwosPlanes16,  // lowbit.h
+  kTwosPlanes16,   // lowbit.h
   kSignPlanes16,   // where weights are 1, and where they are not 0
   kSplitPlanes16,  // where weights are 1, and where they are -1
   kSignTables16,

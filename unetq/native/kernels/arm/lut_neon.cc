@@ -19,10 +19,14 @@ enum class Form { kWhole, kHalves };
 // Pixels whose sums fill 16 registers of 64-bit ARM, or 8.
 #ifdef UNETQ_ARM64
 template <int W>
-constexpr int kPixels = W == 1 ? 8 : W == 2 ? 4 : 2;
+constexpr int kPixels = W == 1   ? 8
+                        : W == 2 ? 4
+                                 : 2;
 #else
 template <int W>
-constexpr int kPixels = W == 1 ? 4 : W == 2 ? 2 : 1;
+constexpr int kPixels = W == 1   ? 4
+                        : W == 2 ? 2
+                                 : 1;
 #endif
 
 #ifdef UNETQ_ARM64
@@ -98,7 +102,7 @@ inline void add_planes(const uint16x8_t (&from)[W][2], int32_t* sums) {
     uint32x4_t sum = vreinterpretq_u32_s32(vld1q_s32(sums + 4 * g));
     for (int k = 0; k < W; ++k) {
       const uint16x8_t both = from[k][g / 2];
-      const uint32x4_t wide = vshll_n_u16(g % 2 == 0 ? vget_low_u16(both) : vget_high_u16(both), 0);
+      const uint32x4_t wide = vmovl_u16(g % 2 == 0 ? vget_low_u16(both) : vget_high_u16(both));
       const uint32x4_t part = vshlq_u32(wide, vdupq_n_s32(k));
       sum = W > 1 && k == W - 1 ? vsubq_u32(sum, part) : vaddq_u32(sum, part);
     }
@@ -209,7 +213,8 @@ class Maker {
       high = twice(high);
     }
     const uint16x8x2_t words = vzipq_u16(low, high);
-    const Table tables[2] = {table_of(vreinterpretq_u8_u16(words.val[0])), table_of(vreinterpretq_u8_u16(words.val[1]))};
+    const Table tables[2] = {table_of(vreinterpretq_u8_u16(words.val[0])),
+                             table_of(vreinterpretq_u8_u16(words.val[1]))};
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
       if (g >= count) break;

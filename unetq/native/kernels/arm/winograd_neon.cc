@@ -99,10 +99,10 @@ inline int32x4_t across(const int16x8_t (&acc)[4]) {
   return sums_of(vpaddlq_s16(acc[0]), vpaddlq_s16(acc[1]), vpaddlq_s16(acc[2]), vpaddlq_s16(acc[3]));
 }
 
-// The same, all of `chunks` in 16 bits; `more`: added to what there is.
-template <bool EARLY>
+// The same, all of `chunks` in 16 bits; MORE: added to what there is.
+template <bool EARLY, bool MORE>
 __attribute__((noinline)) void add_many(const Position& at, const uint8_t* tiles, const int8_t* first, int chunks,
-                                        bool more, int32_t* to) {
+                                        int32_t* to) {
   const int8_t* const end = first + static_cast<ptrdiff_t>(256) * chunks;
   const ptrdiff_t chunk = at.chunk, next = at.next;
   for (int left = at.tiles; left > 0; left -= kTiles, tiles += 16 * kTiles) {
@@ -111,7 +111,7 @@ __attribute__((noinline)) void add_many(const Position& at, const uint8_t* tiles
 #pragma GCC unroll 6
     for (int t = 0; t < kTiles; ++t, to += next) {
       const int32x4_t sum = across<EARLY>(acc[t]);
-      vst1q_s32(to, more ? vaddq_s32(sum, vld1q_s32(to)) : sum);
+      vst1q_s32(to, MORE ? vaddq_s32(sum, vld1q_s32(to)) : sum);
     }
   }
 }
@@ -127,8 +127,10 @@ struct Products {
       }
       for (int begin = 0; begin < at.chunks; begin += most) {
         const int chunks = at.chunks - begin < most ? at.chunks - begin : most;
-        const auto add = 4 * chunks <= at.most16 ? add_many<true> : add_many<false>;
-        add(at, at.v + begin * at.chunk, w + static_cast<ptrdiff_t>(256) * begin, chunks, begin > 0, at.sums + 4 * g);
+        const bool early = 4 * chunks <= at.most16;
+        const auto add = begin > 0 ? (early ? add_many<true, true> : add_many<false, true>)
+                                   : (early ? add_many<true, false> : add_many<false, false>);
+        add(at, at.v + begin * at.chunk, w + static_cast<ptrdiff_t>(256) * begin, chunks, at.sums + 4 * g);
       }
     }
   }
