@@ -198,7 +198,7 @@ class Maker {
   }
 
  private:
-  inline __attribute__((always_inline)) void make(uint8x16_t a, int count, uint8_t* to, ptrdiff_t group) const {
+  __attribute__((always_inline)) void make(uint8x16_t a, int count, uint8_t* to, ptrdiff_t group) const {
     // Bytes (0, first) and (second, both) of each 2 channels.
     const uint16x8_t two = vreinterpretq_u16_u8(a);
     uint16x8_t low = vshlq_n_u16(two, 8);

@@ -107,15 +107,15 @@ class Finish {
   }
 
   // m and b of outputs [4 g, 4 g + 4).
-  inline float32x4_t m(int g) const { return vld1q_f32(m_ + 4 * g); }
-  inline float32x4_t b(int g) const { return vld1q_f32(b_ + 4 * g); }
-  inline int16x4_t code(int32x4_t acc, float32x4_t of_m, float32x4_t of_b) const { return ends_.code(acc, of_m, of_b); }
+  float32x4_t m(int g) const { return vld1q_f32(m_ + 4 * g); }
+  float32x4_t b(int g) const { return vld1q_f32(b_ + 4 * g); }
+  int16x4_t code(int32x4_t acc, float32x4_t of_m, float32x4_t of_b) const { return ends_.code(acc, of_m, of_b); }
 
   // Whether it is 16 unsigned codes, which saturation clamps from below.
   bool plain() const { return plain_; }
 
   template <bool PLAIN>
-  inline __attribute__((always_inline)) void put(int16x8_t low, int16x8_t high, int y, int x) const {
+  __attribute__((always_inline)) void put(int16x8_t low, int16x8_t high, int y, int x) const {
     if constexpr (PLAIN) {
       vst1q_u8(out_ + y * row_ + x * pixel_, vminq_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)), top_));
     } else {
@@ -125,7 +125,7 @@ class Finish {
     }
   }
 
-  inline __attribute__((always_inline)) void put_bytes(uint8x16_t bytes, int y, int x) const {
+  __attribute__((always_inline)) void put_bytes(uint8x16_t bytes, int y, int x) const {
     uint8_t* to = out_ + y * row_ + x * pixel_;
     if (count_ == 16) {
       vst1q_u8(to, bytes);
