@@ -6,6 +6,7 @@
 #     forced: logits are those of the numpy reference, masks those of x86, byte for byte; an instruction set that the core
 #     lacks is refused,
 #   - the C interface from two threads, and the documentation's C example,
+#   - clang-tidy of the kernels for ARM,
 #   - the self-test under the address and undefined-behaviour sanitizers (64 bits).
 # Needs g++-aarch64-linux-gnu, g++-arm-linux-gnueabihf, qemu-user and the project's Python environment. JOBS=1: one at a time.
 set -euo pipefail
@@ -117,5 +118,6 @@ done
 mkdir -p "$work"
 build
 cases "$@"
+quietly bash "$root/scripts/arm/tidy.sh"
 { echo sanitized; cores | sed 's/^/core /'; } | xargs -P "${JOBS:-2}" -L 1 bash "$root/scripts/arm/test.sh"
 echo "ARM: everything is equal, in $SECONDS s"

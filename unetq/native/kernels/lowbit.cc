@@ -16,6 +16,10 @@ struct Cut {
 constexpr Cut kCuts[] = {
     {16, 8, 4, 2},  // kTwosPlanes16
     {16, 8, 4, 2},  // kSignPlanes16
+    {16, 8, 4, 2},  // kSplitPlanes16
+    {16, 4, 1, 1},  // kSignTables16
+    {16, 4, 1, 2},  // kTwosTables16x2
+    {16, 4, 1, 3},  // kTwosTables16x3
     {32, 4, 1, 1},  // kSignTables32
     {32, 4, 1, 2},  // kTwosTables32x2
     {32, 4, 1, 4},  // kTwosTables32x4
@@ -63,6 +67,16 @@ uint64_t word_of(const int8_t* codes) {
   return eight;
 }
 
+// Every second bit from bit 0 on, side by side.
+uint32_t evens(uint64_t bits) {
+  bits &= 0x5555555555555555;
+  bits = (bits | bits >> 1) & 0x3333333333333333;
+  bits = (bits | bits >> 2) & 0x0F0F0F0F0F0F0F0F;
+  bits = (bits | bits >> 4) & 0x00FF00FF00FF00FF;
+  bits = (bits | bits >> 8) & 0x0000FFFF0000FFFF;
+  return static_cast<uint32_t>(bits | bits >> 16);
+}
+
 // Packs the lanes of a block; C and B are the cut's channels and bytes. Each function gives a lane's start value.
 template <int C, int B>
 class Packer {
@@ -73,9 +87,15 @@ class Packer {
         weights_(static_cast<uint8_t*>(weights)),
         pixel_((source.channels + C - 1) / C),
         steps_(lowbit_taps(layout, source.side, source.channels).steps),
-        signs_(layout == Layout::kSignPlanes16 || source.binary) {}
+        split_(layout == Layout::kSplitPlanes16),
+        signs_(split_ || layout == Layout::kSignPlanes16 || source.binary) {}
 
   int32_t planes(int lane, int out) const {
+    const size_t bit = (source_.first + static_cast<size_t>(out) * source_.out_stride) * source_.bits;
+    // 8 codes of a pixel fill whole bytes of the stream: there the planes already are.
+    if (source_.bits <= 2 && source_.channels % 8 == 0 && bit % 8 == 0) {
+      return packed_planes(lane, source_.packed + bit / 8);
+    }
     int ones = 0, others = 0;  // set bits of both planes
     for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
       const uint64_t eight = word_of(codes);
@@ -85,13 +105,16 @@ class Packer {
       others += count(second);
       uint8_t* to = at(row, tap, channel) + lane * B;
       to[0] = gather(first);
-      to[cut_.lanes * B] = gather(second);
+      to[cut_.lanes * B] = gather(split_ ? first ^ second : second);
     });
-    const int sum = signs_ ? 2 * ones - others : ones - 2 * others;  // of the weights
-    return -source_.in_zero * sum + (signs_ ? amax() * ones : 0);
+    return plane_start(ones, others);
   }
 
   int32_t tables(int lane, int out) const {
+    const size_t bit = source_.first + static_cast<size_t>(out) * source_.out_stride;
+    if (source_.binary && source_.channels % 8 == 0 && bit % 8 == 0) {
+      return packed_tables(lane, source_.packed + bit / 8);
+    }
     int sum = 0;
     for_eights(source_, out, [&](int row, int tap, int channel, const int8_t* codes) {
       uint64_t eight = word_of(codes);
@@ -105,7 +128,7 @@ class Packer {
         if (both) to[cut_.planes * cut_.lanes] = bits >> 4;
       }
     });
-    return -source_.in_zero * sum - (signs_ ? 4 * amax() * lookups() : 0);  // entries are raised by 4 * amax
+    return table_start(sum);
   }
 
   int32_t products(int lane, int out) const {
@@ -121,6 +144,61 @@ class Packer {
   }
 
  private:
+  // The same for 32 codes at a time.
+  int32_t packed_planes(int lane, const uint8_t* from) const {
+    const int bytes = source_.side * pixel_;  // of a row of taps
+    int ones = 0, others = 0;
+    for (int row = 0; row < source_.side; ++row) {
+      uint8_t* to = at(row, 0, 0) + lane * B;
+      for (int left = bytes; left > 0; left -= 4, to += cut_.planes * cut_.lanes * B) {
+        const int n = std::min(4, left);
+        uint64_t codes = 0;
+        if (n == 4 && !source_.binary) {
+          std::memcpy(&codes, from, 8);
+        } else {
+          std::memcpy(&codes, from, static_cast<size_t>(n) * source_.bits);
+        }
+        from += static_cast<ptrdiff_t>(n) * source_.bits;
+        // Binary codes are the first plane, and the second has all that exist.
+        const uint32_t even = source_.binary ? ~uint32_t{0} >> (32 - 8 * n) : evens(codes);
+        const uint32_t odd = source_.binary ? even ^ static_cast<uint32_t>(codes) : evens(codes >> 1);
+        const uint32_t first = signs_ ? even ^ odd : even;
+        uint32_t second = signs_ ? even : odd;
+        ones += __builtin_popcount(first);
+        others += __builtin_popcount(second);
+        if (split_) second ^= first;
+        std::memcpy(to, &first, 4);
+        std::memcpy(to + static_cast<ptrdiff_t>(cut_.lanes) * B, &second, 4);
+      }
+    }
+    return plane_start(ones, others);
+  }
+
+  // Binary codes, two lookups' bits a byte of the stream.
+  int32_t packed_tables(int lane, const uint8_t* from) const {
+    const int bytes = source_.side * pixel_ / 2;  // of a row of taps
+    int ones = 0;
+    for (int row = 0; row < source_.side; ++row) {
+      uint8_t* to = at(row, 0, 0) + lane;
+      for (int i = 0; i < bytes; ++i, to += 2 * static_cast<ptrdiff_t>(cut_.lanes)) {
+        const uint8_t byte = *from++;
+        ones += __builtin_popcount(byte);
+        to[0] = byte & 15;
+        to[cut_.lanes] = byte >> 4;
+      }
+    }
+    return table_start(2 * ones - 8 * bytes * source_.side);
+  }
+
+  int32_t table_start(int sum) const {
+    return -source_.in_zero * sum - (signs_ ? 4 * amax() * lookups() : 0);  // entries are raised by 4 * amax
+  }
+
+  int32_t plane_start(int ones, int others) const {
+    const int sum = signs_ ? 2 * ones - others : ones - 2 * others;  // of the weights
+    return -source_.in_zero * sum + (signs_ ? amax() * ones : 0);
+  }
+
   int amax() const { return (1 << source_.abits) - 1; }
   int lookups() const { return source_.side * steps_; }
 
@@ -135,7 +213,7 @@ class Packer {
   const Cut& cut_;
   uint8_t* const weights_;
   const int pixel_, steps_;
-  const bool signs_;
+  const bool split_, signs_;
 };
 
 }  // namespace

@@ -27,6 +27,7 @@ constexpr int kStripSlack = 64;         // bytes behind a row that may be read o
 struct Strip {
   const uint8_t* data;
   ptrdiff_t row, plane, pixel;  // bytes
+  int column = 0;               // pixels from the strip's first one
 };
 
 // Cuts the job into strips, prepares each (prepare(from, pixels, to, plane) does one row), and calls
@@ -69,6 +70,7 @@ static inline void for_strips(const ConvRows& job, int pixel_bytes, int planes, 
           for (int x = x0; x < x1; x += kTilePixels) {
             Strip at = strip;
             at.data += (y - y0) * strip.row + (x - x0) * strip.pixel;
+            at.column = x - x0;
             tile(at, channel, y, x, x1 - x < kTilePixels ? x1 - x : kTilePixels);
           }
         }

@@ -82,7 +82,7 @@ void quantize_row(const MapRows& job, const float* __restrict from, uint8_t* __r
   }
 }
 
-void quantize_rows(const MapRows& job) {
+[[maybe_unused]] void quantize_rows(const MapRows& job) {  // 32-bit ARM has its own
   for (int y = job.y0; y < job.y1; ++y) {
     for (int c = 0; c < job.channels; ++c) {
       const float* from = job.image + c * job.image_plane + static_cast<ptrdiff_t>(y) * job.width;

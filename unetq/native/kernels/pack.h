@@ -26,8 +26,12 @@ enum class Layout {
   kWinograd2x4Fours,
   kWinograd2x4Eights,
   kWinograd2x4Sixteens,
-  kTwosPlanes16,  // lowbit.h
-  kSignPlanes16,
+  kTwosPlanes16,   // lowbit.h
+  kSignPlanes16,   // where weights are 1, and where they are not 0
+  kSplitPlanes16,  // where weights are 1, and where they are -1
+  kSignTables16,
+  kTwosTables16x2,
+  kTwosTables16x3,
   kSignTables32,
   kTwosTables32x2,
   kTwosTables32x4,

@@ -37,11 +37,11 @@ void pack_winograd_runs(const WeightSource& source, const Winograd& winograd, in
   for (int channel = 0; channel < source.channels; channel += kRun) {
     for (int lane = 0; lane < count; ++lane) {
       int8_t taps[9][kRun];
-      int16_t u[30][kRun] = {};
+      int8_t u[30][kRun];  // as many as there are positions; |U| <= 127 (winograd_allows), so sums modulo 256 do
       load_taps(source, first_out + lane, channel, taps);
       transform_taps(winograd, taps, u);
       for (int position = 0; position < positions; ++position) {
-        for (int k = 0; k < kRun; ++k) stored[position][lane][k] = static_cast<int8_t>(u[position][k]);
+        std::memcpy(stored[position][lane], u[position], kRun);
       }
       for (int k = 0; k < kRun; ++k) sums[lane] += u[centre][k];
     }

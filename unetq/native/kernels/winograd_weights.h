@@ -19,20 +19,22 @@ static inline void load_taps(const WeightSource& source, int out, int channel, i
   }
 }
 
-template <typename T>
-static inline void weigh(const int (&g)[3], const T* a, const T* b, const T* c, int16_t* to) {
+// To: int16_t, or int8_t where the result is known to fit, which takes half the instructions.
+template <typename T, typename To>
+static inline void weigh(const int (&g)[3], const T* a, const T* b, const T* c, To* to) {
   const int16_t g0 = static_cast<int16_t>(g[0]), g1 = static_cast<int16_t>(g[1]), g2 = static_cast<int16_t>(g[2]);
   if (g1 == 0) {  // the first and the last row have one coefficient
     const T* one = g2 == 0 ? a : c;
     const int16_t by = static_cast<int16_t>(g0 + g2);
-    for (int k = 0; k < kRun; ++k) to[k] = static_cast<int16_t>(by * one[k]);
+    for (int k = 0; k < kRun; ++k) to[k] = static_cast<To>(by * one[k]);
     return;
   }
-  for (int k = 0; k < kRun; ++k) to[k] = static_cast<int16_t>(g0 * a[k] + g1 * b[k] + g2 * c[k]);
+  for (int k = 0; k < kRun; ++k) to[k] = static_cast<To>(g0 * a[k] + g1 * b[k] + g2 * c[k]);
 }
 
-static inline void transform_taps(const Winograd& winograd, const int8_t (&taps)[9][kRun], int16_t (&u)[30][kRun]) {
-  int16_t half[3][kRun];
+template <typename T>
+static inline void transform_taps(const Winograd& winograd, const int8_t (&taps)[9][kRun], T (&u)[30][kRun]) {
+  T half[3][kRun];
   const int wide = winograd.x->positions;
   for (int i = 0; i < winograd.y->positions; ++i) {
     for (int s = 0; s < 3; ++s) weigh(winograd.y->g[i], taps[s], taps[3 + s], taps[6 + s], half[s]);

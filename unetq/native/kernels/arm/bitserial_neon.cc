@@ -1,13 +1,13 @@
 // Bit-serial convolution for NEON: planes of bits, 32 channels of 4 outputs a register, are joined, counted (cnt: bits
-// of each byte) and added up in bytes, 31 steps of at most 8, then in 32 bits.
+// of each byte) and added up in bytes, 31 steps of at most 8, then in 16 bits, and in 32 where these do not do.
 //
 //   two's complement   w = w0 - 2 w1: sum over planes i of a of 2^i (count(a_i & w0) - 2 count(a_i & w1))
-//   signs              w = 1 is w1 without w0, -1 both, 0 none. a = amax - (amax - a) where w = 1, so with the amax in
-//                      the start: minus sum over i of 2^i count((a_i ^ w0') & w1), w0' = 1 where w = 1
+//   signs              a = amax - (amax - a) where w = 1, so with the amax in the start: minus sum over i of
+//                      2^i count(a_i ? w is -1 : w is 1), one instruction (bit), and for binary weights a_i ^ (w is 1)
 //
 // One pass a plane (of both): sums of 4 pixels x 16 outputs fill 16 registers of 64-bit ARM, of 2 pixels 8 of 32-bit.
 #include "../lowbit.h"
-#include "neon.h"
+#include "levels.h"
 
 namespace unetq {
 
@@ -20,7 +20,7 @@ constexpr int kGroup = 2;
 #endif
 constexpr int kMostSteps = 255 / 8;
 
-// kAnd: one plane of weights. kSigns: both. kWhole: signs of binary weights without gaps, where w1 is all ones.
+// kAnd: one plane of weights. kSigns: both. kWhole: binary weights without gaps, where one plane says all.
 enum class Join { kAnd, kSigns, kWhole };
 
 inline uint8x16_t pairs8(uint8x16_t a, uint8x16_t b) {
@@ -86,107 +86,203 @@ inline uint8x16_t load_step(const uint8_t** in) {
   return four;
 }
 
-template <Join JOIN>
-inline uint8x16_t join(uint8x16_t a, uint8x16_t w0, uint8x16_t w1) {
-  if constexpr (JOIN == Join::kAnd) return vandq_u8(a, w0);
-  if constexpr (JOIN == Join::kWhole) return veorq_u8(a, w0);
-  return vandq_u8(veorq_u8(a, w0), w1);
+// Two registers from w + AT, anew at each call, because `bit` writes over one of its operands: a load of two costs less
+// than two copies.
+template <int AT>
+inline void load_again(const uint8_t* w, uint8x16_t (&two)[2]) {
+#ifdef UNETQ_ARM64
+  __asm__ volatile("ldp %q0, %q1, [%2, %3]"
+                   : "=w"(two[0]), "=w"(two[1])
+                   : "r"(w), "i"(AT), "m"(*reinterpret_cast<const uint8_t (*)[128]>(w)));
+#else
+  two[0] = vld1q_u8(w + AT);
+  two[1] = vld1q_u8(w + AT + 16);
+#endif
 }
 
-// Counts of one plane's bits, times `factor`, added to sums[pixel][16].
-template <Join JOIN>
-__attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, int32_t factor, int32_t* sums) {
-  const ptrdiff_t more = steps.row - 4 * static_cast<ptrdiff_t>(steps.n);
-  uint8x16_t acc[kGroup][4];
+// 2 of the 4 registers of outputs, from G on.
+template <Join JOIN, bool FIRST, int G>
+inline __attribute__((always_inline)) void add_two(const uint8x16_t (&a)[kGroup], const uint8_t* w,
+                                                   uint8x16_t (&acc)[kGroup][4]) {
+  const uint8_t* first = w + 16 * G + (JOIN == Join::kSigns ? 64 : 0);
+  const uint8x16_t weights[2] = {vld1q_u8(first), vld1q_u8(first + 16)};
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) {
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) acc[p][g] = vdupq_n_u8(0);
+    uint8x16_t ones[2];
+    if constexpr (JOIN == Join::kSigns) load_again<16 * G>(w, ones);
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      uint8x16_t joined;
+      if constexpr (JOIN == Join::kAnd) joined = vandq_u8(a[p], weights[k]);
+      if constexpr (JOIN == Join::kWhole) joined = veorq_u8(a[p], weights[k]);
+      if constexpr (JOIN == Join::kSigns) joined = vbslq_u8(a[p], weights[k], ones[k]);
+      const uint8x16_t count = vcntq_u8(joined);
+      acc[p][G + k] = FIRST ? count : vaddq_u8(acc[p][G + k], count);
+    }
   }
+}
+
+template <Join JOIN, bool FIRST>
+inline __attribute__((always_inline)) void add_step(const uint8_t* (&in)[kGroup], const uint8_t* w,
+                                                    uint8x16_t (&acc)[kGroup][4]) {
+  uint8x16_t a[kGroup];
+#pragma GCC unroll 4
+  for (int p = 0; p < kGroup; ++p) a[p] = load_step(&in[p]);
+  add_two<JOIN, FIRST, 0>(a, w, acc);
+  add_two<JOIN, FIRST, 2>(a, w, acc);
+}
+
+// Sums of 4 bytes each, of two registers.
+inline int16x8_t fours(uint8x16_t a, uint8x16_t b) {
+  const uint16x8_t c = vpaddlq_u8(a), d = vpaddlq_u8(b);
+#ifdef UNETQ_ARM64
+  return vreinterpretq_s16_u16(vpaddq_u16(c, d));
+#else
+  return vreinterpretq_s16_u16(
+      vcombine_u16(vpadd_u16(vget_low_u16(c), vget_high_u16(c)), vpadd_u16(vget_low_u16(d), vget_high_u16(d))));
+#endif
+}
+
+// Counts of one plane's bits, times `factor`, to sums[pixel][16]; `more`: added to what there is.
+template <Join JOIN>
+__attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, int16_t factor, bool more,
+                                         int16_t* sums) {
+  const ptrdiff_t next = steps.row - 4 * static_cast<ptrdiff_t>(steps.n);
+  uint8x16_t acc[kGroup][4];
   const uint8_t* in[kGroup];  // of each pixel: ld1r goes on by itself
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) in[p] = steps.in + p * steps.pixel;
-  for (int r = steps.rows; r > 0; --r) {
-    for (const uint8_t* const end = w + static_cast<ptrdiff_t>(128) * steps.n; w != end; w += 128) {
-      uint8x16_t a[kGroup];
-#pragma GCC unroll 4
-      for (int p = 0; p < kGroup; ++p) a[p] = load_step(&in[p]);
-#pragma GCC unroll 2
-      for (int g = 0; g < 4; g += 2) {
-        const uint8x16_t w0[2] = {vld1q_u8(w + 16 * g), vld1q_u8(w + 16 * g + 16)};
-        const uint8x16_t w1[2] = {vld1q_u8(w + 64 + 16 * g), vld1q_u8(w + 80 + 16 * g)};
-#pragma GCC unroll 2
-        for (int k = 0; k < 2; ++k) {
-#pragma GCC unroll 4
-          for (int p = 0; p < kGroup; ++p) {
-            acc[p][g + k] = vaddq_u8(acc[p][g + k], vcntq_u8(join<JOIN>(a[p], w0[k], w1[k])));
-          }
-        }
-      }
+  const uint8_t* end = w + static_cast<ptrdiff_t>(128) * steps.n;
+  add_step<JOIN, true>(in, w, acc);
+  w += 128;
+  for (int r = steps.rows;;) {
+    if (w != end) {
+      do {
+        add_step<JOIN, false>(in, w, acc);
+        w += 128;
+      } while (w != end);
     }
+    if (--r == 0) break;
+    end += static_cast<ptrdiff_t>(128) * steps.n;
 #pragma GCC unroll 4
-    for (int p = 0; p < kGroup; ++p) in[p] += more;
+    for (int p = 0; p < kGroup; ++p) in[p] += next;
   }
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) {
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g, sums += 4) {
-      const int32x4_t count = vreinterpretq_s32_u32(vpaddlq_u16(vpaddlq_u8(acc[p][g])));
-      vst1q_s32(sums, vmlaq_n_s32(vld1q_s32(sums), count, factor));
+#pragma GCC unroll 2
+    for (int g = 0; g < 4; g += 2, sums += 8) {
+      const int16x8_t count = vmulq_n_s16(fours(acc[p][g], acc[p][g + 1]), factor);
+      vst1q_s16(sums, more ? vaddq_s16(count, vld1q_s16(sums)) : count);
     }
   }
 }
 
 // All planes; `whole`: binary weights, and taps take whole steps.
 template <int A, bool SIGNS>
-inline void add_planes(Steps steps, ptrdiff_t plane, const uint8_t* w, bool whole, int32_t* sums) {
+inline void add_planes(Steps steps, ptrdiff_t plane, const uint8_t* w, bool whole, bool more, int16_t* sums) {
 #pragma GCC unroll 2
   for (int i = 0; i < A; ++i, steps.in += plane) {
+    const int16_t factor = static_cast<int16_t>(1 << i);
     if constexpr (SIGNS) {
-      (whole ? add_steps<Join::kWhole> : add_steps<Join::kSigns>)(steps, w, -(1 << i), sums);
+      (whole ? add_steps<Join::kWhole> : add_steps<Join::kSigns>)(steps, w, -factor, more || i > 0, sums);
     } else {
-      add_steps<Join::kAnd>(steps, w, 1 << i, sums);
-      add_steps<Join::kAnd>(steps, w + 64, -(2 << i), sums);
+      add_steps<Join::kAnd>(steps, w, factor, more || i > 0, sums);
+      add_steps<Join::kAnd>(steps, w + 64, -2 * factor, true, sums);
     }
   }
 }
 
-template <int A, bool SIGNS>
-void tile(const ConvRows& job, const Finish& finish, const Strip& at, int channel, int y, int x) {
-  int32_t sums[kGroup * 16];
-  for (int p = 0; p < kGroup; ++p) __builtin_memcpy(sums + 16 * p, job.start + channel, 64);
-  const uint8_t* w = static_cast<const uint8_t*>(job.weights);
-  w += static_cast<size_t>(channel / 16) * job.tap_rows * job.steps * 128;
-  const bool whole = job.bits - job.abits == 1 && job.in_channels % 32 == 0;
-  if (job.tap_rows * job.steps <= kMostSteps) {
-    add_planes<A, SIGNS>({at.data, at.pixel, at.row, job.tap_rows, job.steps}, at.plane, w, whole, sums);
-  } else {
-    for (int r = 0; r < job.tap_rows; ++r) {
-      for (int j = 0; j < job.steps; j += kMostSteps) {
-        const int n = job.steps - j < kMostSteps ? job.steps - j : kMostSteps;
-        add_planes<A, SIGNS>({at.data + r * at.row + 4 * j, at.pixel, at.row, 1, n}, at.plane, w, whole, sums);
-        w += static_cast<ptrdiff_t>(128) * n;
-      }
-    }
+constexpr int kMost16 = 32766;
+
+// What the outputs of a block share.
+struct Outputs {
+  const ConvRows& job;
+  int channel;
+  Finish finish;
+  int count;  // of levels, or 0
+  Levels levels;
+};
+
+template <int COUNT>
+void put_levels(const Outputs& out, const int16_t* sums, int y, int x) {
+  const int left = out.job.width - x;
+#pragma GCC unroll 4
+  for (int p = 0; p < kGroup; ++p, sums += 16) {
+    if (p >= left) break;
+    out.finish.put_bytes(out.levels.codes<COUNT>(vld1q_s16(sums), vld1q_s16(sums + 8)), y, x + p);
   }
+}
+
+// Of each pixel: start[16] + sums[16]; `step`: from one pixel's starts to the next one's.
+void put_sums(const Outputs& out, const int32_t* start, int step, const int16_t* sums, int y, int x) {
   int32x4_t acc[kGroup][4];
 #pragma GCC unroll 4
-  for (int p = 0; p < kGroup; ++p) {
+  for (int p = 0; p < kGroup; ++p, start += step) {
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) acc[p][g] = vld1q_s32(sums + 16 * p + 4 * g);
+    for (int g = 0; g < 4; ++g) acc[p][g] = vaddw_s16(vld1q_s32(start + 4 * g), vld1_s16(sums + 16 * p + 4 * g));
   }
-  put_pixels<kGroup>(job, finish, acc, channel, y, x);
+  put_pixels<kGroup>(out.job, out.finish, acc, out.channel, y, x);
+}
+
+// More steps than fit into bytes, or into 16 bits.
+template <int A, bool SIGNS>
+__attribute__((noinline)) void deep_tile(const Outputs& out, const Strip& at, const uint8_t* w, bool whole, int each,
+                                         int y, int x) {
+  const ConvRows& job = out.job;
+  int32_t wide[kGroup * 16];
+  int16_t sums[kGroup * 16];
+  for (int p = 0; p < kGroup; ++p) __builtin_memcpy(wide + 16 * p, job.start + out.channel, 64);
+  int room = 0;  // steps that still fit
+  bool more = false;
+  for (int r = 0; r < job.tap_rows; ++r) {
+    for (int j = 0; j < job.steps; j += kMostSteps) {
+      const int n = job.steps - j < kMostSteps ? job.steps - j : kMostSteps;
+      if (room < n) {
+        for (int i = 0; more && i < kGroup * 16; i += 4) {
+          vst1q_s32(wide + i, vaddw_s16(vld1q_s32(wide + i), vld1_s16(sums + i)));
+        }
+        room = kMost16 / each;
+        more = false;
+      }
+      add_planes<A, SIGNS>({at.data + r * at.row + 4 * j, at.pixel, at.row, 1, n}, at.plane, w, whole, more, sums);
+      more = true;
+      room -= n;
+      w += static_cast<ptrdiff_t>(128) * n;
+    }
+  }
+  put_sums(out, wide, 16, sums, y, x);
+}
+
+template <int A, bool SIGNS>
+inline void tile(const Outputs& out, const Strip& at, int each, int y, int x) {
+  const ConvRows& job = out.job;
+  const int steps = job.tap_rows * job.steps;
+  const uint8_t* w = static_cast<const uint8_t*>(job.weights);
+  w += static_cast<size_t>(out.channel / 16) * steps * 128;
+  const bool whole = job.bits - job.abits == 1 && job.in_channels % 32 == 0;
+  if (steps > kMostSteps) return deep_tile<A, SIGNS>(out, at, w, whole, each, y, x);
+  int16_t sums[kGroup * 16];
+  add_planes<A, SIGNS>({at.data, at.pixel, at.row, job.tap_rows, job.steps}, at.plane, w, whole, false, sums);
+  if (out.count == 0) return put_sums(out, job.start + out.channel, 0, sums, y, x);
+  (out.count == 1 ? put_levels<1> : out.count == 2 ? put_levels<2> : put_levels<3>)(out, sums, y, x);
 }
 
 template <int A, bool SIGNS>
 void convolve(const ConvRows& job) {
+  constexpr int kEach = 32 * ((1 << A) - 1) * (SIGNS ? 1 : 2);  // a step adds at most
+  const int steps = job.tap_rows * job.steps;
+  Outputs out = {job, -1, Finish(job, 0), steps <= kMostSteps ? Levels::count(job, kEach * steps) : 0, Levels()};
   for_strips(
       job, (job.in_channels + 7) / 8, A, 16,
       [&](const uint8_t* from, int pixels, uint8_t* to, ptrdiff_t plane) { slice<A>(job, from, pixels, to, plane); },
       [&](Strip at, int channel, int y, int x, int pixels) {
-        const Finish finish(job, channel);
+        if (channel != out.channel) {
+          out.channel = channel;
+          out.finish = Finish(job, channel);
+          if (out.count > 0) out.levels.find(job, out.finish, channel, kEach * steps, out.count);
+        }
         for (int p = 0; p < pixels; p += kGroup, at.data += kGroup * at.pixel) {
-          tile<A, SIGNS>(job, finish, at, channel, y, x + p);
+          tile<A, SIGNS>(out, at, kEach, y, x + p);
         }
       });
 }

@@ -32,6 +32,19 @@ inline int32x4_t sums_of(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d) {
 #endif
 }
 
+// 32 of 128 bytes, from AT on. In assembly, because gcc 12 rarely makes one load of two.
+template <int AT>
+inline void load_two(const uint8_t* from, uint8x16_t (&two)[2]) {
+#ifdef UNETQ_ARM64
+  __asm__("ldp %q0, %q1, [%2, %3]"
+          : "=w"(two[0]), "=w"(two[1])
+          : "r"(from), "i"(AT), "m"(*reinterpret_cast<const uint8_t (*)[128]>(from)));
+#else
+  two[0] = vld1q_u8(from + AT);
+  two[1] = vld1q_u8(from + AT + 16);
+#endif
+}
+
 // Products of the lower and of the upper 8 bytes.
 inline int16x8_t product_low(int8x16_t a, int8x16_t b) { return vmull_s8(vget_low_s8(a), vget_low_s8(b)); }
 inline int16x8_t add_low(int16x8_t sum, int8x16_t a, int8x16_t b) {
@@ -94,33 +107,41 @@ class Finish {
   }
 
   // m and b of outputs [4 g, 4 g + 4).
-  inline float32x4_t m(int g) const { return vld1q_f32(m_ + 4 * g); }
-  inline float32x4_t b(int g) const { return vld1q_f32(b_ + 4 * g); }
-  inline int16x4_t code(int32x4_t acc, float32x4_t of_m, float32x4_t of_b) const { return ends_.code(acc, of_m, of_b); }
+  float32x4_t m(int g) const { return vld1q_f32(m_ + 4 * g); }
+  float32x4_t b(int g) const { return vld1q_f32(b_ + 4 * g); }
+  int16x4_t code(int32x4_t acc, float32x4_t of_m, float32x4_t of_b) const { return ends_.code(acc, of_m, of_b); }
 
   // Whether it is 16 unsigned codes, which saturation clamps from below.
   bool plain() const { return plain_; }
 
   template <bool PLAIN>
-  inline __attribute__((always_inline)) void put(int16x8_t low, int16x8_t high, int y, int x) const {
-    uint8_t* to = out_ + y * row_ + x * pixel_;
+  __attribute__((always_inline)) void put(int16x8_t low, int16x8_t high, int y, int x) const {
     if constexpr (PLAIN) {
-      vst1q_u8(to, vminq_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)), top_));
+      vst1q_u8(out_ + y * row_ + x * pixel_, vminq_u8(vcombine_u8(vqmovun_s16(low), vqmovun_s16(high)), top_));
     } else {
       low = vaddq_s16(vminq_s16(vmaxq_s16(low, lo_), hi_), zero_);
       high = vaddq_s16(vminq_s16(vmaxq_s16(high, lo_), hi_), zero_);
-      uint8_t codes[16];
-      vst1q_u8(codes, vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(low)), vmovn_u16(vreinterpretq_u16_s16(high))));
-      for (int i = 0; i < count_; ++i) to[i] = codes[i];
+      put_bytes(vcombine_u8(vmovn_u16(vreinterpretq_u16_s16(low)), vmovn_u16(vreinterpretq_u16_s16(high))), y, x);
     }
   }
 
+  __attribute__((always_inline)) void put_bytes(uint8x16_t bytes, int y, int x) const {
+    uint8_t* to = out_ + y * row_ + x * pixel_;
+    if (count_ == 16) {
+      vst1q_u8(to, bytes);
+      return;
+    }
+    uint8_t codes[16];
+    vst1q_u8(codes, bytes);
+    for (int i = 0; i < count_; ++i) to[i] = codes[i];
+  }
+
  private:
-  const float *const m_, *const b_;
-  uint8_t* const out_;
-  const ptrdiff_t row_, pixel_;
-  const int count_;
-  const bool plain_;
+  const float *m_, *b_;
+  uint8_t* out_;
+  ptrdiff_t row_, pixel_;
+  int count_;
+  bool plain_;
   Ends ends_;
   int16x8_t lo_, hi_, zero_;
   uint8x16_t top_;

@@ -38,9 +38,13 @@ struct Dots {
       }
       const uint8_t* v = tiles;
       for (const int8_t* w = first; w != end; w += 256, v += chunk) {
+        uint8x16_t two[kTiles / 2][2];
+        load_two<0>(v, two[0]);
+        load_two<32>(v, two[1]);
+        load_two<64>(v, two[2]);
         int8x16_t a[kTiles];
 #pragma GCC unroll 6
-        for (int t = 0; t < kTiles; ++t) a[t] = vreinterpretq_s8_u8(vld1q_u8(v + 16 * t));
+        for (int t = 0; t < kTiles; ++t) a[t] = vreinterpretq_s8_u8(two[t / 2][t % 2]);
         step<0>(w, a, acc);
         step<1>(w, a, acc);
         step<2>(w, a, acc);
