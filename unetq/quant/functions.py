@@ -63,8 +63,10 @@ class _FakeQuantizeCpu(torch.autograd.Function):
         x, step = ctx.saved_tensors
         grad = grad.contiguous(memory_format=_dense(x))
         grad_x = torch.empty_like(x)
-        passed = _flat(x), _flat(grad), _flat(grad_x)
-        total = _native.fake_quantize_backward(*passed, step.item(), *ctx.bounds, torch.get_num_threads())
+        lo, hi = ctx.bounds
+        total = _native.fake_quantize_backward(
+            _flat(x), _flat(grad), _flat(grad_x), step.item(), lo, hi, torch.get_num_threads()
+        )
         return grad_x, step.new_tensor(total), None, None
 
 
