@@ -1,5 +1,5 @@
 // Runs one row of the table a number of times on made-up numbers: what scripts/arm/count.py counts the instructions of.
-//   count_kernel NAME WBITS ABITS IN OUT HEIGHT WIDTH REPEATS
+//   count_kernel NAME WBITS ABITS IN OUT HEIGHT WIDTH REPEATS       a row of few outputs gets as many as it takes, as logits
 //   count_kernel list                 a line for every convolution of the table that this CPU has: NAME:WBITS,ABITS,
 //                                     the most bits that it takes whatever the weights
 #include <cstdio>
@@ -45,7 +45,9 @@ int main(int argc, char** argv) {
   set.hi = (1 << n[3]) - 1;
   set.ternary = n[2] == 2 && kernel->lowbit.codes == WeightCodes::kSigns ? 1 : 0;
   set.repeats = n[8];
-  const int in = n[4], out = n[5], side = kernel->side != 0 ? kernel->side : 3;
+  const bool head = n[5] > kernel->max_out;
+  set.logits = head ? 1 : 0;
+  const int in = n[4], out = head ? kernel->max_out : n[5], side = kernel->side != 0 ? kernel->side : 3;
   std::vector<int16_t> codes(static_cast<size_t>(in) * n[6] * n[7]);
   std::vector<int8_t> weights(static_cast<size_t>(out) * side * side * in);
   unsigned state = 1;

@@ -45,7 +45,7 @@ static inline void for_strips(const ConvRows& job, int pixel_bytes, int planes, 
     for (int wide = (job.width + kTilePixels - 1) / kTilePixels; wide > 0; wide /= 2) {
       const int pixels = wide * kTilePixels;
       const ptrdiff_t plane = (static_cast<ptrdiff_t>(pixels + more) * pixel_bytes + kStripSlack + 63) / 64 * 64;
-      if ((high + more) * planes * plane > kStripBytes) continue;
+      if (static_cast<ptrdiff_t>(high + more) * planes * plane > kStripBytes) continue;
       const int64_t made = static_cast<int64_t>(high + more) * (pixels + more),
                     of = static_cast<int64_t>(high) * pixels;
       const int64_t best_made = static_cast<int64_t>(rows + more) * (columns + more);

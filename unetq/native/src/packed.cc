@@ -34,7 +34,7 @@ const uint64_t* unpack_part(const uint64_t* packed, int shift, uint64_t* codes) 
 }
 
 void pack_block(const uint8_t* codes, int bits, uint8_t* packed) {
-  uint64_t from[kWords], to[kWords];
+  uint64_t from[kWords], to[kWords] = {};
   std::memcpy(from, codes, kBlock);
   uint64_t* next = to;
   if ((bits & 4) != 0) next = pack_part<4>(from, 0, next);
@@ -92,7 +92,7 @@ size_t packed_bytes(int64_t codes, int bits) {
 
 void pack_row(const uint8_t* codes, const PixelRow& row, int bits, uint8_t* packed) {
   uint8_t block[kBlock] = {};
-  for (Walk walk(row); !walk.ends(); packed += 8 * bits) {
+  for (Walk walk(row); !walk.ends(); packed += ptrdiff_t{8} * bits) {
     walk.block([&](ptrdiff_t at, int i, int some) { copy(block + i, codes + at, some); });
     pack_block(block, bits, packed);
   }
@@ -100,7 +100,7 @@ void pack_row(const uint8_t* codes, const PixelRow& row, int bits, uint8_t* pack
 
 void unpack_row(const uint8_t* packed, const PixelRow& row, int bits, uint8_t* codes) {
   uint8_t block[kBlock];
-  for (Walk walk(row); !walk.ends(); packed += 8 * bits) {
+  for (Walk walk(row); !walk.ends(); packed += ptrdiff_t{8} * bits) {
     unpack_block(packed, bits, block);
     walk.block([&](ptrdiff_t at, int i, int some) { copy(codes + at, block + i, some); });
   }

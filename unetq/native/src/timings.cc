@@ -26,6 +26,8 @@ namespace fs = std::filesystem;
 constexpr const char* kTitle = "unetq timings 1";
 // A few hundred layers take a few hundred KiB; what is longer is not ours, and is not read.
 constexpr uintmax_t kMaxBytes = uintmax_t{4} << 20;
+// Of an image in a key of the cache.
+constexpr long kMaxSide = 999'999'999;
 // A kernel has to win by this before it displaces the table's choice, which noise alone would otherwise do where two
 // are as fast as each other, and the table's order has more measurements behind it.
 constexpr double kMargin = 0.97;
@@ -228,18 +230,18 @@ Status add_timings(const std::string& path, const Timings& timings) {
 }
 
 std::string nearest_key(const Timings& timings, const Layer& layer, Isa isa, int threads) {
-  const std::string exact = layer_key(layer, isa, threads), head = key_head(layer), tail = key_tail(isa, threads);
-  if (timings.count(exact) > 0) return exact;
-  std::string best;
+  std::string best = layer_key(layer, isa, threads);
+  if (timings.count(best) > 0) return best;
+  best.clear();
+  const std::string head = key_head(layer), tail = key_tail(isa, threads);
   double least = 0;
   for (auto at = timings.lower_bound(head); at != timings.end() && at->first.compare(0, head.size(), head) == 0; ++at) {
     const std::string& key = at->first;
-    int height = 0, width = 0, end = 0;
-    if (std::sscanf(key.c_str() + head.size(), "%9dx%9d%n", &height, &width, &end) != 2 || height < 1 || width < 1 ||
-        key.substr(head.size() + static_cast<size_t>(end)) != tail) {
-      continue;
-    }
-    const double far = distance(layer, height, width);
+    char* rest = nullptr;
+    const long height = std::strtol(key.c_str() + head.size(), &rest, 10);
+    const long width = *rest == 'x' ? std::strtol(rest + 1, &rest, 10) : 0;
+    if (height < 1 || height > kMaxSide || width < 1 || width > kMaxSide || rest != tail) continue;
+    const double far = distance(layer, static_cast<int>(height), static_cast<int>(width));
     if (far == 0 || (!best.empty() && far >= least)) continue;
     best = key;
     least = far;

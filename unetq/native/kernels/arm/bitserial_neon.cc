@@ -184,10 +184,11 @@ inline void add_planes(Steps steps, ptrdiff_t plane, const uint8_t* w, bool whol
   for (int i = 0; i < A; ++i, steps.in += plane) {
     const int16_t factor = static_cast<int16_t>(1 << i);
     if constexpr (SIGNS) {
-      (whole ? add_steps<Join::kWhole> : add_steps<Join::kSigns>)(steps, w, -factor, more || i > 0, sums);
+      (whole ? add_steps<Join::kWhole> : add_steps<Join::kSigns>)(steps, w, static_cast<int16_t>(-factor),
+                                                                  more || i > 0, sums);
     } else {
       add_steps<Join::kAnd>(steps, w, factor, more || i > 0, sums);
-      add_steps<Join::kAnd>(steps, w + 64, -2 * factor, true, sums);
+      add_steps<Join::kAnd>(steps, w + 64, static_cast<int16_t>(-2 * factor), true, sums);
     }
   }
 }
