@@ -37,13 +37,11 @@ void pack_winograd_runs(const WeightSource& source, const Winograd& winograd, in
   for (int channel = 0; channel < source.channels; channel += kRun) {
     for (int lane = 0; lane < count; ++lane) {
       int8_t taps[9][kRun];
-      int8_t u[30][kRun];  // as many as there are positions; |U| <= 127 (winograd_allows), so sums modulo 256 do
+      int8_t u[30][kRun] = {};  // as many as there are positions; |U| <= 127 (winograd_allows), so sums modulo 256 do
       load_taps(source, first_out + lane, channel, taps);
       transform_taps(winograd, taps, u);
       for (int position = 0; position < positions; ++position) {
-        // transform_taps has filled every position, in loops whose bounds the analyzer does not know.
-        std::memcpy(stored[position][lane], u[position],
-                    kRun);  // NOLINT(clang-analyzer-unix.cstring.UninitializedRead)
+        std::memcpy(stored[position][lane], u[position], kRun);
       }
       for (int k = 0; k < kRun; ++k) sums[lane] += u[centre][k];
     }
