@@ -82,7 +82,7 @@ def test_a_quantized_run_and_its_float_twin(data: Path, tmp_path: Path) -> None:
     assert list(shown) == ["run", "best_val_dice", "test", "seconds"] and json.dumps(shown)
     assert shown["test"] == {"dice": record["dice"]} and set(record["dice"]["per_case"]) == {"c7", "c8"}
     assert [entry["step"] for entry in metrics(run) if "loss" in entry] == list(range(1, 7))
-    assert [entry["step"] for entry in metrics(run) if "val_dice" in entry] == [4, 6]
+    assert [entry["step"] for entry in metrics(run) if "val_dice" in entry] == [0, 4, 6]
     first = json.loads((run / "environment.json").read_text())
     assert {"python", "packages", "cpu", "threads", "data", "command", "commit"} <= set(first)
     assert first["data"]["name"] == "discs" and len(first["data"]["hash"]) == 64
@@ -188,6 +188,21 @@ def test_the_checkpoint_is_the_best_on_validation_ties_the_later(
     result = train(config(validate_every=2), data, tmp_path / "run", QUIET)
     assert torch.load(tmp_path / "run/best.pt", weights_only=True)["step"] == chosen
     assert result.best_val_dice == max(dices)
+
+
+@pytest.mark.parametrize(("dices", "chosen"), [([0.9, 0.8, 0.7], 0), ([0.8, 0.8, 0.7], 4)])
+def test_the_calibrated_twin_is_the_first_candidate_of_a_quantized_run(
+    dices: list[float], chosen: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coming = iter([0.5, 0.6, *dices])  # the float twin's at steps 4 and 8 come first
+    monkeypatch.setattr(trainer_module, "summary", lambda *_: {"dice": {"mean": next(coming)}})
+    result = train(config(W4A6), data, tmp_path / "run", QUIET)
+    best = torch.load(tmp_path / "run/best.pt", weights_only=True)
+    assert best["step"] == chosen and result.best_val_dice == max(dices)
+    twin = torch.load(tmp_path / "run/float/best.pt", weights_only=True)["model"]
+    weights = [name for name in twin if name.endswith(".weight") and twin[name].ndim == 4]
+    same = [torch.equal(twin[name], best["model"][name]) for name in weights]
+    assert weights and (all(same) if chosen == 0 else not any(same))
 
 
 def test_every_look_at_the_test_split_is_recorded(data: Path, tmp_path: Path) -> None:

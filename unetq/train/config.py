@@ -53,6 +53,8 @@ class AugmentSpec:
                 raise UserError(f"augment.{name} is {value}, but a probability must be 0 to 1.")
 
 
+# Largest share of a training with TernaryNet's tanh in which batch norm's statistics stand still.
+TANH_FREEZE = 0.2
 # Keys that only a quantized training reads.
 QUANTIZED_ONLY = ("finetune_iterations", "finetune_lr", "freeze_bn", "distill", "calibrate", "init")
 
@@ -77,7 +79,8 @@ class TrainConfig:
         clip: highest norm of the gradient.
         ema: decay of an exponential mean of the weights, which is then what is validated and kept; 0 = off.
         freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the weights
-            are trained for the codes of inference.
+            are trained for the codes of inference; 1 = they stay as the calibration left them. Networks with TernaryNet's
+            tanh freeze them for the last fifth at most (`frozen_share`).
         distill: share of the loss of a quantized training that is the distance to the probabilities of its float twin, which
             knows more of a small set than the labels say; 0 = labels only.
         calibrate: batches that set the activation quantizers before a quantized training.
@@ -128,11 +131,12 @@ class TrainConfig:
             raise UserError(f"crop is {self.crop} pixels, but must be at least 8.")
         if not (self.lr > 0 and self.finetune_lr > 0 and self.clip > 0):
             raise UserError("lr, finetune_lr and clip must be above 0.")
-        for key in ("warmup", "freeze_bn", "lr_floor", "ema", "dropout", "distill"):
+        for key in ("warmup", "lr_floor", "ema", "dropout", "distill"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise UserError(f"{key} is {getattr(self, key)}, but must be from 0 to below 1.")
-        if not 0.0 <= self.foreground <= 1.0:
-            raise UserError(f"foreground is {self.foreground}, but a share must be 0 to 1.")
+        for key in ("foreground", "freeze_bn"):
+            if not 0.0 <= getattr(self, key) <= 1.0:
+                raise UserError(f"{key} is {getattr(self, key)}, but a share must be 0 to 1.")
         if self.weight_decay < 0:
             raise UserError(f"weight_decay is {self.weight_decay}, but must not be negative.")
         if not 0 <= self.seed < 2**31:
@@ -148,6 +152,16 @@ class TrainConfig:
         """True for a quantized network that starts from its float twin."""
         wanted = self.init == "float" or (self.init == "auto" and self.net.quant.acts != "tht")
         return wanted and not self.is_float
+
+    @property
+    def frozen_share(self) -> float:
+        """Last share of the steps without new batch-norm statistics.
+
+        A twin's statistics are those of its ReLU: a network with TernaryNet's tanh has to learn its own first.
+        """
+        if self.is_float:
+            return 0.0
+        return min(self.freeze_bn, TANH_FREEZE) if self.net.quant.acts == "tht" else self.freeze_bn
 
     @property
     def steps(self) -> int:

@@ -28,4 +28,4 @@ def slope(config: TrainConfig, step: int) -> float:
 
 def freezes_bn(config: TrainConfig, step: int) -> bool:
     """Whether batch norm's statistics stand still at this step: the last share of a quantized training."""
-    return not config.is_float and step >= round((1.0 - config.freeze_bn) * config.steps)
+    return step >= round((1.0 - config.frozen_share) * config.steps)

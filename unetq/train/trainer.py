@@ -105,6 +105,9 @@ class Trainer:
         bar = Bar(f"{config.name} {config.net.quant.label}", config.steps, state.step, progress and self.leads)
         batches = prefetch(self.crops, range(state.step, config.steps), ahead=self.device.type != "cpu")
         with self._tensorboard() as board, bar, Stop(self.share) as stop, closing(batches):
+            if state.step == 0 and config.needs_twin:
+                # The calibrated twin takes part: with many bits, or few subjects, training may only take it further away.
+                bar.validated(self._validate(board))
             for batch in batches:
                 start = time.perf_counter()
                 loss = self._step(state.step, batch)
