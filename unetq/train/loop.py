@@ -18,7 +18,7 @@ from unetq.train.data import Crops, Share, check_fits, fitted
 from unetq.train.evaluate import load_run, torch_predictor
 from unetq.train.runlog import RunFolder, environment, read_json, record_test_opening
 from unetq.train.trainer import Networks, Trainer
-from unetq.train.world import TrainingStopped, device, world
+from unetq.train.world import TrainingStopped, device, keep_freed_memory, world
 
 __all__ = ["TrainOptions", "TrainResult", "resume", "train"]
 
@@ -75,6 +75,7 @@ def train(config: TrainConfig, data: Path, run: Path, options: TrainOptions | No
         TrainingStopped: ctrl-C; the run is saved and can be resumed.
     """
     options = options or TrainOptions()
+    keep_freed_memory()
     with world() as share:
         try:
             opened = Dataset.open(data, config.fold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -15,7 +16,11 @@ import torch.distributed as dist
 
 from unetq.train.data import Share
 
-__all__ = ["Stop", "TrainingStopped", "autocast", "device", "world"]
+__all__ = ["Stop", "TrainingStopped", "autocast", "device", "keep_freed_memory", "world"]
+
+
+# glibc's malloc.h: how much may be free at the end of the heap, and from which size a block is mapped by itself.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 class TrainingStopped(KeyboardInterrupt):
@@ -41,6 +46,20 @@ def device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def keep_freed_memory() -> None:
+    """Keeps what large tensors leave for the next ones, where the C library is glibc, for the rest of the process.
+
+    glibc returns large blocks to the kernel at once, and the next step gets them zeroed anew, page by page: a tenth of a
+    step's time on a CPU, a quarter of a validation's.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # another C library
+    mallopt(M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def autocast(where: torch.device, precision: str) -> torch.autocast:
