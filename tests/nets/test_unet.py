@@ -98,6 +98,30 @@ def test_float_twin_hands_over_its_weights() -> None:
         load_float_weights(model, other.state_dict())
 
 
+def test_a_calibration_without_statistics_passes_the_batches_as_at_inference() -> None:
+    torch.manual_seed(0)
+    twin = build(NetSpec(base=4, depth=2, quant=QuantSpec.of("float")), dropout=0.5)
+    twin.train()
+    for _ in range(20):
+        twin(3.0 * torch.randn(4, 1, 16, 16) + 1.0)
+    batch = 3.0 * torch.randn(8, 1, 16, 16) + 1.0
+    models = []
+    for _ in range(2):
+        model = build(NetSpec(base=4, depth=2, quant=QuantSpec.of("fixed", 8, 8)), dropout=0.5)
+        load_float_weights(model, twin.state_dict())
+        calibrate(model, [batch], statistics=False)
+        assert model.training and all(module.training for module in model.modules()), "modes are as before"
+        models.append(model.state_dict())
+    kept = [name for name in twin.state_dict() if "running" in name or "num_batches" in name]
+    assert kept and all(torch.equal(models[0][name], twin.state_dict()[name]) for name in kept)
+    assert all(torch.equal(value, models[1][name]) for name, value in models[0].items()), "no dropout drew a number"
+    # Most of what the network then meets lies inside the ranges of the codes: its logits are nearly the twin's.
+    image = 3.0 * torch.randn(4, 1, 16, 16) + 1.0
+    model.eval()
+    twin.eval()
+    assert (model(image) - twin(image)).abs().mean() < 0.2 * twin(image).abs().mean()
+
+
 def test_slope_reaches_every_activation() -> None:
     model = build(NetSpec(base=4, depth=1, quant=QuantSpec.of("ternarynet")))
     set_slope(model, 5.0)

@@ -245,16 +245,17 @@ def test_a_training_that_diverges_is_one_sentence(data: Path, tmp_path: Path, mo
         train(config(), data, tmp_path / "run", QUIET)
 
 
-def test_batch_norm_stands_still_at_the_end_of_a_quantized_training(data: Path, tmp_path: Path) -> None:
-    for name, share in (("moving", 0.0), ("still", 0.9)):
+def test_batch_norm_stands_still_for_the_last_share_of_a_quantized_training(data: Path, tmp_path: Path) -> None:
+    for name, share in (("moving", 0.0), ("still", 0.9), ("kept", 1.0)):
         made = config(W4A6, init="scratch", iterations=8, freeze_bn=share)
         train(made, data, tmp_path / name, QUIET)
     counts = [
         [int(v) for k, v in weights(tmp_path / name).items() if k.endswith("num_batches_tracked")]
-        for name in ("moving", "still")
+        for name in ("moving", "still", "kept")
     ]
     calibration = 1
     assert counts[0] and set(counts[0]) == {8 + calibration} and set(counts[1]) == {1 + calibration}
+    assert set(counts[2]) == {0}
 
 
 def test_the_bar_shows_only_if_asked(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

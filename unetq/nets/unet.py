@@ -130,14 +130,23 @@ def load_float_weights(model: UNet, state: Mapping[str, Tensor]) -> None:
             layer.wq.start(layer.weight)
 
 
-def calibrate(model: UNet, batches: Iterable[Tensor]) -> None:
-    """Chooses the steps of all activation quantizers on some training batches (N, C, H, W), weights quantized.
+def calibrate(model: UNet, batches: Iterable[Tensor], statistics: bool = True) -> None:
+    """Chooses the steps of all activation quantizers on some training batches, weights quantized.
 
-    Batch norm takes its statistics along, which fits them to the quantized weights.
+    Args:
+        model: gets its steps.
+        batches: (N, C, H, W).
+        statistics: batch norm takes its statistics along, which fits them to the quantized weights; else it keeps them, and
+            the batches pass as at inference, without dropout.
     """
     quantizers = [module for module in model.quantizers.values() if isinstance(module, ActQuantizer)]
     was_training = model.training
     model.train()
+    if not statistics:
+        model.training = False  # of the network alone, whose dropout it is
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
     for quantizer in quantizers:
         quantizer.observe(True)
     with torch.no_grad():

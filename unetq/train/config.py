@@ -79,8 +79,8 @@ class TrainConfig:
         clip: highest norm of the gradient.
         ema: decay of an exponential mean of the weights, which is then what is validated and kept; 0 = off.
         freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the weights
-            are trained for the codes of inference; 1 = they stay as the calibration left them. Networks with TernaryNet's
-            tanh freeze them for the last fifth at most (`frozen_share`).
+            are trained for the codes of inference; 1 = they stay the twin's, in the calibration too. Networks with
+            TernaryNet's tanh freeze them for the last fifth at most (`frozen_share`).
         distill: share of the loss of a quantized training that is the distance to the probabilities of its float twin, which
             knows more of a small set than the labels say; 0 = labels only.
         calibrate: batches that set the activation quantizers before a quantized training.

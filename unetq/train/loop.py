@@ -153,7 +153,8 @@ def _fresh_model(config: TrainConfig, twin: UNet | None, crops: Crops) -> UNet:
     if twin is not None:
         load_float_weights(model, twin.state_dict())
     if not config.is_float:
-        calibrate(model, [crops.batch(step)[0] for step in range(config.calibrate)])
+        batches = [crops.batch(step)[0] for step in range(config.calibrate)]
+        calibrate(model, batches, statistics=config.frozen_share < 1.0)
     return model
 
 
