@@ -78,7 +78,10 @@ def test_schedule() -> None:
     quantized = config(QuantSpec.of("fixed", 4, 6), finetune_iterations=100, freeze_bn=0.2)
     assert [freezes_bn(quantized, step) for step in (0, 79, 80, 99)] == [False, False, True, True]
     assert not freezes_bn(long, 99)
-    assert freezes_bn(replace(quantized, freeze_bn=1.0), 0)
+    still = replace(quantized, freeze_bn=1.0)
+    assert freezes_bn(still, 0)
+    assert still.keeps_statistics and not quantized.keeps_statistics
+    assert not replace(still, net=replace(still.net, quant=QuantSpec.of("fixed", 2, 4))).keeps_statistics
     # The twin's statistics are of a ReLU: a network with the ternary tanh moves them for four fifths, whatever is wanted.
     tanh = config(QuantSpec.of("ternarynet"), init="float", finetune_iterations=100, freeze_bn=1.0)
     assert [freezes_bn(tanh, step) for step in (0, 79, 80)] == [False, False, True]

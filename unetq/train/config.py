@@ -79,8 +79,8 @@ class TrainConfig:
         clip: highest norm of the gradient.
         ema: decay of an exponential mean of the weights, which is then what is validated and kept; 0 = off.
         freeze_bn: last share of a quantized training in which batch norm's statistics stand still, so that the weights
-            are trained for the codes of inference; 1 = they stay the twin's, in the calibration too. Networks with
-            TernaryNet's tanh freeze them for the last fifth at most (`frozen_share`).
+            are trained for the codes of inference; 1 = all through. Networks with TernaryNet's tanh freeze them for
+            the last fifth at most (`frozen_share`); what the calibration does to them says `keeps_statistics`.
         distill: share of the loss of a quantized training that is the distance to the probabilities of its float twin, which
             knows more of a small set than the labels say; 0 = labels only.
         calibrate: batches that set the activation quantizers before a quantized training.
@@ -162,6 +162,14 @@ class TrainConfig:
         if self.is_float:
             return 0.0
         return min(self.freeze_bn, TANH_FREEZE) if self.net.quant.acts == "tht" else self.freeze_bn
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether the calibration, too, leaves batch norm's statistics as they are: the twin's, to stand still all through.
+
+        Weights of 1 and 2 bits have another variance than the twin's, and so have the layers' sums: these need new ones.
+        """
+        return self.frozen_share == 1.0 and self.net.quant.wbits > 2
 
     @property
     def steps(self) -> int:

@@ -154,7 +154,7 @@ def _fresh_model(config: TrainConfig, twin: UNet | None, crops: Crops) -> UNet:
         load_float_weights(model, twin.state_dict())
     if not config.is_float:
         batches = [crops.batch(step)[0] for step in range(config.calibrate)]
-        calibrate(model, batches, statistics=config.frozen_share < 1.0)
+        calibrate(model, batches, statistics=not config.keeps_statistics)
     return model
 
 
