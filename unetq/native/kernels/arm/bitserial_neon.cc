@@ -86,20 +86,6 @@ inline uint8x16_t load_step(const uint8_t** in) {
   return four;
 }
 
-// Two registers from w + AT, anew at each call, because `bit` writes over one of its operands: a load of two costs less
-// than two copies.
-template <int AT>
-inline void load_again(const uint8_t* w, uint8x16_t (&two)[2]) {
-#ifdef UNETQ_ARM64
-  __asm__ volatile("ldp %q0, %q1, [%2, %3]"
-                   : "=w"(two[0]), "=w"(two[1])
-                   : "r"(w), "i"(AT), "m"(*reinterpret_cast<const uint8_t (*)[128]>(w)));
-#else
-  two[0] = vld1q_u8(w + AT);
-  two[1] = vld1q_u8(w + AT + 16);
-#endif
-}
-
 // 2 of the 4 registers of outputs, from G on.
 template <Join JOIN, bool FIRST, int G>
 inline __attribute__((always_inline)) void add_two(const uint8x16_t (&a)[kGroup], const uint8_t* w,
@@ -109,6 +95,7 @@ inline __attribute__((always_inline)) void add_two(const uint8x16_t (&a)[kGroup]
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) {
     uint8x16_t ones[2];
+    // `bit` writes over one of its operands: a load of two costs less than two copies.
     if constexpr (JOIN == Join::kSigns) load_again<16 * G>(w, ones);
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {

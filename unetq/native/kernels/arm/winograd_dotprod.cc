@@ -1,4 +1,5 @@
 // Winograd for CPUs with sdot: 4 channels of a tile, a lane of its 16, meet the weights of 4 outputs.
+#include "dot_dotprod.h"
 #include "winograd_neon.h"
 
 namespace unetq {
@@ -6,21 +7,6 @@ namespace unetq {
 namespace {
 
 constexpr int kTiles = 6;  // x 16 outputs: 24 of 32 registers are sums
-
-// Products of one lane of each tile.
-template <int LANE>
-inline __attribute__((always_inline)) void step(const int8_t* w, const int8x16_t (&a)[kTiles],
-                                                int32x4_t (&acc)[kTiles][4]) {
-#pragma GCC unroll 2
-  for (int g = 0; g < 4; g += 2) {
-    const int8x16_t w0 = vld1q_s8(w + 64 * LANE + 16 * g), w1 = vld1q_s8(w + 64 * LANE + 16 * g + 16);
-#pragma GCC unroll 6
-    for (int t = 0; t < kTiles; ++t) {
-      acc[t][g] = vdotq_laneq_s32(acc[t][g], w0, a[t], LANE);
-      acc[t][g + 1] = vdotq_laneq_s32(acc[t][g + 1], w1, a[t], LANE);
-    }
-  }
-}
 
 struct Dots {
   static __attribute__((noinline)) void multiply(const Position& at) {
@@ -45,10 +31,10 @@ struct Dots {
         int8x16_t a[kTiles];
 #pragma GCC unroll 6
         for (int t = 0; t < kTiles; ++t) a[t] = vreinterpretq_s8_u8(two[t / 2][t % 2]);
-        step<0>(w, a, acc);
-        step<1>(w, a, acc);
-        step<2>(w, a, acc);
-        step<3>(w, a, acc);
+        add_lane<kTiles, 0>(w, a, acc);
+        add_lane<kTiles, 1>(w, a, acc);
+        add_lane<kTiles, 2>(w, a, acc);
+        add_lane<kTiles, 3>(w, a, acc);
       }
 #pragma GCC unroll 6
       for (int t = 0; t < kTiles; ++t, to += next) {
