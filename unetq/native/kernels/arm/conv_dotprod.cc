@@ -28,12 +28,12 @@ inline __attribute__((always_inline)) void load_pixels(const uint8_t* in, ptrdif
 template <int P>
 __attribute__((noinline)) void tile(const Frame& frame, int y, int x) {
   const ConvRows& job = frame.job;
-  int32x4_t acc[P][4];
+  int32x4_t acc[4 * P];
 #pragma GCC unroll 4
   for (int g = 0; g < 4; ++g) {
     const int32x4_t start = vld1q_s32(frame.start + 4 * g);
 #pragma GCC unroll 5
-    for (int p = 0; p < P; ++p) acc[p][g] = start;
+    for (int p = 0; p < P; ++p) acc[4 * p + g] = start;
   }
   const int8_t* w = frame.w;
   for (int r = 0; r < job.tap_rows; ++r) {
@@ -56,11 +56,11 @@ __attribute__((noinline)) void tile(const Frame& frame, int y, int x) {
       w += 64 * j;
     }
   }
-  int32x4_t sums[P][4];  // a copy: gcc 12 keeps in memory what it hands on
+  int32x4_t sums[P][4];
 #pragma GCC unroll 5
   for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) sums[p][g] = acc[p][g];
+    for (int g = 0; g < 4; ++g) sums[p][g] = acc[4 * p + g];
   }
   put_pixels<P>(job, frame.finish, sums, frame.channel, y, x);
 }
