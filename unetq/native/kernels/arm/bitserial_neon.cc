@@ -86,10 +86,17 @@ inline uint8x16_t load_step(const uint8_t** in) {
   return four;
 }
 
-// 2 of the 4 registers of outputs, from G on.
-template <Join JOIN, bool FIRST, int G>
-inline __attribute__((always_inline)) void add_two(const uint8x16_t (&a)[kGroup], const uint8_t* w,
-                                                   uint8x16_t (&acc)[kGroup][4]) {
+// Of all pixels.
+inline __attribute__((always_inline)) void load_steps(const uint8_t* (&in)[kGroup], uint8x16_t (&a)[kGroup]) {
+#pragma GCC unroll 4
+  for (int p = 0; p < kGroup; ++p) a[p] = load_step(&in[p]);
+}
+
+// 2 of the 4 registers of outputs, from G on; NEXT: a step's last ones, so each pixel's bits of the next step are
+// loaded when it has used these. All of them at once would keep waiting the pipes that count.
+template <Join JOIN, int G, bool FIRST, bool NEXT>
+inline __attribute__((always_inline)) void add_two(uint8x16_t (&a)[kGroup], const uint8_t* w,
+                                                   const uint8_t* (&in)[kGroup], uint8x16_t (&acc)[kGroup][4]) {
   const uint8_t* first = w + 16 * G + (JOIN == Join::kSigns ? 64 : 0);
   const uint8x16_t weights[2] = {vld1q_u8(first), vld1q_u8(first + 16)};
 #pragma GCC unroll 4
@@ -106,17 +113,8 @@ inline __attribute__((always_inline)) void add_two(const uint8x16_t (&a)[kGroup]
       const uint8x16_t count = vcntq_u8(joined);
       acc[p][G + k] = FIRST ? count : vaddq_u8(acc[p][G + k], count);
     }
+    if constexpr (NEXT) a[p] = load_step(&in[p]);
   }
-}
-
-template <Join JOIN, bool FIRST>
-inline __attribute__((always_inline)) void add_step(const uint8_t* (&in)[kGroup], const uint8_t* w,
-                                                    uint8x16_t (&acc)[kGroup][4]) {
-  uint8x16_t a[kGroup];
-#pragma GCC unroll 4
-  for (int p = 0; p < kGroup; ++p) a[p] = load_step(&in[p]);
-  add_two<JOIN, FIRST, 0>(a, w, acc);
-  add_two<JOIN, FIRST, 2>(a, w, acc);
 }
 
 // Sums of 4 bytes each, of two registers.
@@ -134,26 +132,39 @@ inline int16x8_t fours(uint8x16_t a, uint8x16_t b) {
 template <Join JOIN>
 __attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, int16_t factor, bool more,
                                          int16_t* sums) {
+  constexpr bool kAhead = JOIN != Join::kSigns;
   const ptrdiff_t next = steps.row - 4 * static_cast<ptrdiff_t>(steps.n);
-  uint8x16_t acc[kGroup][4];
+  const uint8_t* last = w + static_cast<ptrdiff_t>(128) * (steps.n - 1);  // step of this row
+  uint8x16_t a[kGroup], acc[kGroup][4];
   const uint8_t* in[kGroup];  // of each pixel: ld1r goes on by itself
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) in[p] = steps.in + p * steps.pixel;
-  const uint8_t* end = w + static_cast<ptrdiff_t>(128) * steps.n;
-  add_step<JOIN, true>(in, w, acc);
-  w += 128;
+  load_steps(in, a);
+  add_two<JOIN, 0, true, false>(a, w, in, acc);
+  if (w != last) {
+    add_two<JOIN, 2, true, kAhead>(a, w, in, acc);
+    if constexpr (!kAhead) load_steps(in, a);
+    w += 128;
+    add_two<JOIN, 0, false, false>(a, w, in, acc);
+  } else {
+#pragma GCC unroll 4
+    for (int p = 0; p < kGroup; ++p) acc[p][2] = acc[p][3] = vdupq_n_u8(0);
+  }
   for (int r = steps.rows;;) {
-    if (w != end) {
+    if (w != last) {
       do {
-        add_step<JOIN, false>(in, w, acc);
+        add_two<JOIN, 2, false, kAhead>(a, w, in, acc);
+        if constexpr (!kAhead) load_steps(in, a);
         w += 128;
-      } while (w != end);
+        add_two<JOIN, 0, false, false>(a, w, in, acc);
+      } while (w != last);
     }
     if (--r == 0) break;
-    end += static_cast<ptrdiff_t>(128) * steps.n;
+    last += static_cast<ptrdiff_t>(128) * steps.n;
 #pragma GCC unroll 4
     for (int p = 0; p < kGroup; ++p) in[p] += next;
   }
+  add_two<JOIN, 2, false, false>(a, w, in, acc);
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) {
 #pragma GCC unroll 2
