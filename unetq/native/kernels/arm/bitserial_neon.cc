@@ -15,8 +15,10 @@ namespace {
 
 #ifdef UNETQ_ARM64
 constexpr int kGroup = 4;
+constexpr bool kAhead = true;
 #else
 constexpr int kGroup = 2;
+constexpr bool kAhead = false;  // in LLVM's model of Cortex-A9 it costs cycles
 #endif
 constexpr int kMostSteps = 255 / 8;
 
@@ -128,22 +130,56 @@ inline int16x8_t fours(uint8x16_t a, uint8x16_t b) {
 #endif
 }
 
-// Counts of one plane's bits, times `factor`, to sums[pixel][16]; `more`: added to what there is.
+template <Join JOIN, bool FIRST>
+inline __attribute__((always_inline)) void add_step(const uint8_t* (&in)[kGroup], const uint8_t* w,
+                                                    uint8x16_t (&acc)[kGroup][4]) {
+  uint8x16_t a[kGroup];
+  load_steps(in, a);
+  add_two<JOIN, 0, FIRST, false>(a, w, in, acc);
+  add_two<JOIN, 2, FIRST, false>(a, w, in, acc);
+}
+
+// Counts of all steps, in bytes.
 template <Join JOIN>
-__attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, int16_t factor, bool more,
-                                         int16_t* sums) {
-  constexpr bool kAhead = JOIN != Join::kSigns;
+inline __attribute__((always_inline)) void count_steps(const Steps& steps, const uint8_t* w,
+                                                       uint8x16_t (&acc)[kGroup][4]) {
+  const ptrdiff_t next = steps.row - 4 * static_cast<ptrdiff_t>(steps.n);
+  const ptrdiff_t row = static_cast<ptrdiff_t>(128) * steps.n;
+  const uint8_t* in[kGroup];  // of each pixel: ld1r goes on by itself
+#pragma GCC unroll 4
+  for (int p = 0; p < kGroup; ++p) in[p] = steps.in + p * steps.pixel;
+  const uint8_t* end = w + row;
+  add_step<JOIN, true>(in, w, acc);
+  w += 128;
+  for (int r = steps.rows;;) {
+    if (w != end) {
+      do {
+        add_step<JOIN, false>(in, w, acc);
+        w += 128;
+      } while (w != end);
+    }
+    if (--r == 0) break;
+    end += row;
+#pragma GCC unroll 4
+    for (int p = 0; p < kGroup; ++p) in[p] += next;
+  }
+}
+
+// The same. A step's bits are loaded while the one before is counted, so a turn of the loop goes from the middle of one
+// to the middle of the next.
+template <Join JOIN>
+inline __attribute__((always_inline)) void count_ahead(const Steps& steps, const uint8_t* w,
+                                                       uint8x16_t (&acc)[kGroup][4]) {
   const ptrdiff_t next = steps.row - 4 * static_cast<ptrdiff_t>(steps.n);
   const uint8_t* last = w + static_cast<ptrdiff_t>(128) * (steps.n - 1);  // step of this row
-  uint8x16_t a[kGroup], acc[kGroup][4];
-  const uint8_t* in[kGroup];  // of each pixel: ld1r goes on by itself
+  uint8x16_t a[kGroup];
+  const uint8_t* in[kGroup];
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) in[p] = steps.in + p * steps.pixel;
   load_steps(in, a);
   add_two<JOIN, 0, true, false>(a, w, in, acc);
   if (w != last) {
-    add_two<JOIN, 2, true, kAhead>(a, w, in, acc);
-    if constexpr (!kAhead) load_steps(in, a);
+    add_two<JOIN, 2, true, true>(a, w, in, acc);
     w += 128;
     add_two<JOIN, 0, false, false>(a, w, in, acc);
   } else {
@@ -153,8 +189,7 @@ __attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, i
   for (int r = steps.rows;;) {
     if (w != last) {
       do {
-        add_two<JOIN, 2, false, kAhead>(a, w, in, acc);
-        if constexpr (!kAhead) load_steps(in, a);
+        add_two<JOIN, 2, false, true>(a, w, in, acc);
         w += 128;
         add_two<JOIN, 0, false, false>(a, w, in, acc);
       } while (w != last);
@@ -165,6 +200,18 @@ __attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, i
     for (int p = 0; p < kGroup; ++p) in[p] += next;
   }
   add_two<JOIN, 2, false, false>(a, w, in, acc);
+}
+
+// Counts of one plane's bits, times `factor`, to sums[pixel][16]; `more`: added to what there is.
+template <Join JOIN>
+__attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, int16_t factor, bool more,
+                                         int16_t* sums) {
+  uint8x16_t acc[kGroup][4];
+  if constexpr (kAhead && JOIN != Join::kSigns) {
+    count_ahead<JOIN>(steps, w, acc);
+  } else {
+    count_steps<JOIN>(steps, w, acc);
+  }
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) {
 #pragma GCC unroll 2
