@@ -49,11 +49,11 @@ WIDE = (
     Loop("LUT W2A6", "add_stepsILNS0_4FormE0ELi2ELi1E", 256, {"cortex-a72": 12.8, "neoverse-n1": 21.3}),
     Loop("Winograd 2x2 W4A6", "9add_pairsERKNS0_8Position", 6 * 4 * 16 * 2.25, both(8 * 2.25)),
     Loop("Winograd 2x4 W2A2", "add_manyILb1ELb0EEEvRKNS0_8Position", 6 * 4 * 16 * 3, both(8 * 3)),
-    Loop("direct W4A6", "add_manyEPKhl", 128, both(8)),
-    Loop("direct W8A8", "_ZN5unetq12_GLOBAL__N_14tileILi1EEEvRKNS0_5FrameE", 128, both(8)),
-    Loop("direct W8A8 sdot", "_ZN5unetq12_GLOBAL__N_14tileILi6EEE", 6 * 16 * 16, {"neoverse-n1": 31.9}),
-    Loop("Winograd 2x2 sdot", "4Dots8multiply", 6 * 16 * 16 * 2.25, {"neoverse-n1": 31.9 * 2.25}),
-    Loop("Winograd 2x2 smmla", "8Matrices8multiply", 6 * 16 * 16 * 2.25, {"neoverse-n2": 63.5 * 2.25}),
+    Loop("direct W4A6", "add_manyEPKhl", 512, both(8)),
+    Loop("direct W8A8", "_ZN5unetq12_GLOBAL__N_14tileILi2EEEvRKNS0_5FrameE", 512, both(8)),
+    Loop("direct W8A8 sdot", "_ZN5unetq12_GLOBAL__N_14tileILi5EEE", 5 * 16 * 16, {"neoverse-n1": 31.9}),
+    Loop("Winograd 2x2 sdot", "10add_columnINS0_4Dots", 6 * 16 * 16 * 2.25, {"neoverse-n1": 31.9 * 2.25}),
+    Loop("Winograd 2x2 smmla", "10add_columnINS0_8Matrices", 6 * 16 * 16 * 2.25, {"neoverse-n2": 63.5 * 2.25}),
 )
 # LLVM has no model of A7 and A15; A9 has one pipe for vectors.
 NARROW = (

@@ -22,11 +22,11 @@ constexpr Winograd kTiles[] = {
     {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2Pairs, true, 0},
     {&kAxis2, &kAxis4, kColumns2x4, 12, 1, Layout::kWinograd2x4, false, 0},
     {&kAxis1, &kAxis2, kRows1x2, 6, 3, Layout::kWinograd1x2, false, 0},
-    {&kAxis2, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Fours, false, 4},
-    {&kAxis2, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Eights, false, 8},
+    {&kAxis2Folded, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Fours, false, 4},
+    {&kAxis2Folded, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Eights, false, 8},
     {&kAxis2, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Sixteens, false, 16},
-    {&kAxis2, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Fours, false, 4},
-    {&kAxis2, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Eights, false, 8},
+    {&kAxis2Folded, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Fours, false, 4},
+    {&kAxis2Folded, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Eights, false, 8},
     {&kAxis2, &kAxis4, nullptr, 12, 1, Layout::kWinograd2x4Sixteens, false, 16},
 };
 
@@ -150,11 +150,12 @@ size_t winograd_block_bytes(const Winograd& winograd, int channels) {
 }
 
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
+#if defined(UNETQ_ARM64) || defined(UNETQ_ARM32)
   if (winograd.run > 0) {
-    pack_winograd_runs(source, winograd, first_out, count, weights);
+    pack_winograd_neon(source, winograd, first_out, count, weights);
     return;
   }
-#ifdef UNETQ_X86
+#elif defined(UNETQ_X86)
   if (source.isa >= Isa::kAvx512Vnni) {
     pack_winograd_avx512(source, winograd, first_out, count, weights);
     return;
@@ -167,15 +168,15 @@ int winograd_chunk(int channels) { return channels <= 16 ? 16 : channels <= 32 ?
 
 int winograd_block_tiles(const Winograd& winograd, int channels) {
   constexpr int kCache = 96 * 1024;
-  if (winograd.run > 0) return 24;  // their sums take 24 to 36 KiB, and are read at once
+  if (winograd.run > 0) return 24;  // their sums take 12 to 36 KiB, and are read at once
   const int bytes = winograd.y->positions * winograd.x->positions * ((channels + 63) / 64 * 64);
   return std::max(24, std::min(96, kCache / bytes / 12 * 12));
 }
 
 // Places for up to two vectors of 16 channels: of 2 x 2 (and 1 x 2) the outputs, of 2 x 4 two rows of 6 columns. With
-// runs, for one of each position.
+// runs, for one of each position, or of every other one.
 size_t winograd_sums_bytes(const Winograd& winograd) {
-  if (winograd.run > 0) return size_t{64} * 2 * winograd.pairs;
+  if (winograd.run > 0) return size_t{64} * (winograd.run < 16 ? 1 : 2) * winograd.pairs;
   return (winograd.x->outputs == 2 ? 4 : 12) * size_t{2 * 64};
 }
 

@@ -25,6 +25,12 @@ constexpr Axis kAxis2 = {2,
                          2,
                          {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, 2}},
                          {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}}};
+// The same for kernels that add where the transform subtracts row 3: its weights have the other sign.
+constexpr Axis kAxis2Folded = {2,
+                               4,
+                               2,
+                               {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, -2}},
+                               {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}}};
 // Points 0, 1, -1, 2, -2 and infinity; outputs x 24 are [1 2 2 1 1 0; 0 2 -2 2 -2 0; 0 2 2 4 4 0; 0 2 -2 8 -8 4]: what
 // rows of G have room for below the largest, 7, they take over.
 constexpr Axis kAxis4 = {4,
@@ -52,7 +58,8 @@ struct Winograd {
   int pairs, fold;
   Layout layout;
   bool saturates;  // products are added two by two to 16 bits, where they must fit
-  int run;         // 0: blocks of pairs; else V are signed bytes, blocks are of positions, with so many channels a run
+  int run;         // 0: blocks of pairs; else V are signed bytes, blocks are of positions, with so many channels a run,
+                   // and below 16 kernels fold rows of positions two by two in registers
   int power() const;  // the power of two within the scale
 };
 
@@ -94,7 +101,7 @@ static inline size_t winograd_pair_bytes(int channels) { return 128 + static_cas
 // lanes][run].
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
 static inline size_t winograd_position_bytes(int channels) { return static_cast<size_t>((channels + 15) / 16) * 256; }
-void pack_winograd_runs(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
+void pack_winograd_neon(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
 void pack_winograd_any(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);
 void pack_winograd_avx512(const WeightSource& source, const Winograd& winograd, int first_out, int count,
                           void* weights);

@@ -71,6 +71,10 @@ struct Bytes<16> {
   static Type add(Type a, Type b) { return vaddq_u8(a, b); }
   static Type sub(Type a, Type b) { return vsubq_u8(a, b); }
   static Type flip(Type a) { return veorq_u8(a, vdupq_n_u8(128)); }
+  static void store_halves(uint8_t* to, Type v) {  // of one tile of a pair
+    vst1_u8(to, vget_low_u8(v));
+    vst1_u8(to + 16, vget_high_u8(v));
+  }
 };
 constexpr bool kSigned = true;
 #endif
@@ -80,6 +84,22 @@ template <int C>
 inline typename Bytes<C>::Type centred(typename Bytes<C>::Type a) {
   if constexpr (kSigned) return a;
   return Bytes<C>::flip(a);
+}
+
+// V of a tile. PAIRS: of neighbouring tiles, 8 channels of both stand side by side, then the others.
+template <int C, bool PAIRS>
+inline void put(uint8_t* to, typename Bytes<C>::Type v) {
+  if constexpr (PAIRS) {
+    Bytes<C>::store_halves(to, v);
+  } else {
+    Bytes<C>::store(to, v);
+  }
+}
+
+// Bytes from V of tile `tile` of a block to that of the next one.
+template <int C, bool PAIRS>
+inline ptrdiff_t step_of(int tile) {
+  return PAIRS ? (tile % 2 == 0 ? 8 : 2 * C - 8) : C;
 }
 
 // Down a column of 4 (or 3) rows of pixels.
@@ -103,15 +123,15 @@ inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::
 // `count` tiles side by side; `flips`: signed bytes of position (1, 1) get -128. Differences are taken modulo 256 and
 // get their 128 by flipping the upper bit: of e and o, the even and the odd column, each position takes part of one
 // that is flipped and one that is not.
-template <int C, int High>
-__attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
+template <int C, int High, bool PAIRS>
+__attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v,
                                           ptrdiff_t position, [[maybe_unused]] bool flips) {
   using B = Bytes<C>;
   constexpr int kRows = High + 2;
   typename B::Type e[kRows], o[kRows];
   column<C, High>(rows, 0, e);
   column<C, High>(rows, pixel, o);
-  for (int t = 0; t < count; ++t, v += C) {
+  for (int t = 0; t < count; v += step_of<C, PAIRS>(first + t), ++t) {
     typename B::Type e1[kRows], o1[kRows];
     const ptrdiff_t at = (2 * t + 2) * pixel;
     column<C, High>(rows, at, e1);
@@ -121,11 +141,11 @@ __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t 
       const auto flipped = centred<C>(o[i]);
       const bool sum = High == 1 || i == 1;  // no coefficient of position (i, 1) is negative
       uint8_t* to = v + 4 * i * position;
-      B::store(to, B::sub(centred<C>(e[i]), e1[i]));
+      put<C, PAIRS>(to, B::sub(centred<C>(e[i]), e1[i]));
       const auto second = B::add(sum ? o[i] : flipped, e1[i]);
-      B::store(to + position, kSigned && sum && flips ? B::flip(second) : second);
-      B::store(to + 2 * position, B::sub(e1[i], flipped));
-      B::store(to + 3 * position, B::sub(flipped, o1[i]));
+      put<C, PAIRS>(to + position, kSigned && sum && flips ? B::flip(second) : second);
+      put<C, PAIRS>(to + 2 * position, B::sub(e1[i], flipped));
+      put<C, PAIRS>(to + 3 * position, B::sub(flipped, o1[i]));
       e[i] = e1[i];
       o[i] = o1[i];
     }
@@ -134,15 +154,15 @@ __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t 
 
 // The same for 4 outputs along a row, from 6 columns: 4 (c0 - c2) + f, 4 (c1 + c2) - (c3 + c4), 4 (c2 - c1) + (c3 -
 // c4), f + g, f - g, c5 - c3 - 2 g, where f = c4 - c2 and g = 2 (c3 - c1).
-template <int C, int High>
-__attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
+template <int C, int High, bool PAIRS>
+__attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v,
                                           ptrdiff_t position) {
   using B = Bytes<C>;
   constexpr int kRows = High + 2;
   typename B::Type c[6][kRows];
   column<C, High>(rows, 0, c[0]);
   column<C, High>(rows, pixel, c[1]);
-  for (int t = 0; t < count; ++t, v += C) {
+  for (int t = 0; t < count; v += step_of<C, PAIRS>(first + t), ++t) {
 #pragma GCC unroll 4
     for (int k = 2; k < 6; ++k) column<C, High>(rows, (4 * t + k) * pixel, c[k]);
 #pragma GCC unroll 4
@@ -150,12 +170,14 @@ __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t 
       const auto twice = [](auto x) { return B::add(x, x); };
       const auto f = centred<C>(B::sub(c[4][i], c[2][i])), g = twice(B::sub(c[3][i], c[1][i]));
       uint8_t* to = v + 6 * i * position;
-      B::store(to, B::add(twice(twice(B::sub(c[0][i], c[2][i]))), f));
-      B::store(to + position, centred<C>(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
-      B::store(to + 2 * position, centred<C>(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
-      B::store(to + 3 * position, B::add(f, g));
-      B::store(to + 4 * position, B::sub(f, g));
-      B::store(to + 5 * position, centred<C>(B::sub(B::sub(c[5][i], c[3][i]), twice(g))));
+      put<C, PAIRS>(to, B::add(twice(twice(B::sub(c[0][i], c[2][i]))), f));
+      put<C, PAIRS>(to + position,
+                    centred<C>(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
+      put<C, PAIRS>(to + 2 * position,
+                    centred<C>(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
+      put<C, PAIRS>(to + 3 * position, B::add(f, g));
+      put<C, PAIRS>(to + 4 * position, B::sub(f, g));
+      put<C, PAIRS>(to + 5 * position, centred<C>(B::sub(B::sub(c[5][i], c[3][i]), twice(g))));
       c[0][i] = c[4][i];
       c[1][i] = c[5][i];
     }
@@ -163,7 +185,7 @@ __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t 
 }
 
 // V of the block's tiles, a run of neighbours at a time.
-template <int C, int High, int Wide>
+template <int C, int High, int Wide, bool PAIRS>
 void transform_block(const Block& block, uint8_t* v, bool flips) {
   const ConvRows& job = block.job;
   for (int first = 0; first < block.tiles;) {
@@ -176,12 +198,12 @@ void transform_block(const Block& block, uint8_t* v, bool flips) {
       const int y = place.y + r < job.y1 + 2 ? place.y + r : job.y1 + 1;
       rows[r] = job.in + y * job.in_row + place.x * job.in_pixel;
     }
-    uint8_t* to = v + first * C;
+    uint8_t* to = v + (PAIRS ? first / 2 * 2 * C + first % 2 * 8 : first * C);
     for (int left = job.steps; left > 0; left -= C / 4, to += block.chunk) {
       if constexpr (Wide == 2) {
-        transform2<C, High>(rows, job.in_pixel, count, to, block.position, flips);
+        transform2<C, High, PAIRS>(rows, job.in_pixel, first, count, to, block.position, flips);
       } else {
-        transform4<C, High>(rows, job.in_pixel, count, to, block.position);
+        transform4<C, High, PAIRS>(rows, job.in_pixel, first, count, to, block.position);
       }
       for (const uint8_t*& from : rows) from += C;
     }
@@ -190,7 +212,7 @@ void transform_block(const Block& block, uint8_t* v, bool flips) {
 }
 
 // Block after block: the transform, then `outputs(block)`. C: bytes of a chunk, at most winograd_chunk.
-template <int C, int High, int Wide, typename Outputs>
+template <int C, int High, int Wide, bool PAIRS = false, typename Outputs>
 void convolve(Layout layout, const ConvRows& job, const Outputs& outputs) {
   const Winograd& winograd = *winograd_of(layout);
   constexpr int kPositions = (High + 2) * (Wide + 2);
@@ -215,7 +237,7 @@ void convolve(Layout layout, const ConvRows& job, const Outputs& outputs) {
       place.x += Wide;
       if (place.x >= job.width) place = {place.y + High, 0};
     }
-    transform_block<C, High, Wide>(block, job.scratch, flips);
+    transform_block<C, High, Wide, PAIRS>(block, job.scratch, flips);
     outputs(block);
   }
 }

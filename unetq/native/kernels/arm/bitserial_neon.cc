@@ -15,8 +15,10 @@ namespace {
 
 #ifdef UNETQ_ARM64
 constexpr int kGroup = 4;
+constexpr bool kAhead = true;
 #else
 constexpr int kGroup = 2;
+constexpr bool kAhead = false;  // in LLVM's model of Cortex-A9 it costs cycles
 #endif
 constexpr int kMostSteps = 255 / 8;
 
@@ -86,29 +88,23 @@ inline uint8x16_t load_step(const uint8_t** in) {
   return four;
 }
 
-// Two registers from w + AT, anew at each call, because `bit` writes over one of its operands: a load of two costs less
-// than two copies.
-template <int AT>
-inline void load_again(const uint8_t* w, uint8x16_t (&two)[2]) {
-#ifdef UNETQ_ARM64
-  __asm__ volatile("ldp %q0, %q1, [%2, %3]"
-                   : "=w"(two[0]), "=w"(two[1])
-                   : "r"(w), "i"(AT), "m"(*reinterpret_cast<const uint8_t (*)[128]>(w)));
-#else
-  two[0] = vld1q_u8(w + AT);
-  two[1] = vld1q_u8(w + AT + 16);
-#endif
+// Of all pixels.
+inline __attribute__((always_inline)) void load_steps(const uint8_t* (&in)[kGroup], uint8x16_t (&a)[kGroup]) {
+#pragma GCC unroll 4
+  for (int p = 0; p < kGroup; ++p) a[p] = load_step(&in[p]);
 }
 
-// 2 of the 4 registers of outputs, from G on.
-template <Join JOIN, bool FIRST, int G>
-inline __attribute__((always_inline)) void add_two(const uint8x16_t (&a)[kGroup], const uint8_t* w,
-                                                   uint8x16_t (&acc)[kGroup][4]) {
+// 2 of the 4 registers of outputs, from G on; NEXT: a step's last ones, so each pixel's bits of the next step are
+// loaded when it has used these. All of them at once would keep waiting the pipes that count.
+template <Join JOIN, int G, bool FIRST, bool NEXT>
+inline __attribute__((always_inline)) void add_two(uint8x16_t (&a)[kGroup], const uint8_t* w,
+                                                   const uint8_t* (&in)[kGroup], uint8x16_t (&acc)[kGroup][4]) {
   const uint8_t* first = w + 16 * G + (JOIN == Join::kSigns ? 64 : 0);
   const uint8x16_t weights[2] = {vld1q_u8(first), vld1q_u8(first + 16)};
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) {
     uint8x16_t ones[2];
+    // `bit` writes over one of its operands: a load of two costs less than two copies.
     if constexpr (JOIN == Join::kSigns) load_again<16 * G>(w, ones);
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {
@@ -119,17 +115,8 @@ inline __attribute__((always_inline)) void add_two(const uint8x16_t (&a)[kGroup]
       const uint8x16_t count = vcntq_u8(joined);
       acc[p][G + k] = FIRST ? count : vaddq_u8(acc[p][G + k], count);
     }
+    if constexpr (NEXT) a[p] = load_step(&in[p]);
   }
-}
-
-template <Join JOIN, bool FIRST>
-inline __attribute__((always_inline)) void add_step(const uint8_t* (&in)[kGroup], const uint8_t* w,
-                                                    uint8x16_t (&acc)[kGroup][4]) {
-  uint8x16_t a[kGroup];
-#pragma GCC unroll 4
-  for (int p = 0; p < kGroup; ++p) a[p] = load_step(&in[p]);
-  add_two<JOIN, FIRST, 0>(a, w, acc);
-  add_two<JOIN, FIRST, 2>(a, w, acc);
 }
 
 // Sums of 4 bytes each, of two registers.
@@ -143,16 +130,25 @@ inline int16x8_t fours(uint8x16_t a, uint8x16_t b) {
 #endif
 }
 
-// Counts of one plane's bits, times `factor`, to sums[pixel][16]; `more`: added to what there is.
+template <Join JOIN, bool FIRST>
+inline __attribute__((always_inline)) void add_step(const uint8_t* (&in)[kGroup], const uint8_t* w,
+                                                    uint8x16_t (&acc)[kGroup][4]) {
+  uint8x16_t a[kGroup];
+  load_steps(in, a);
+  add_two<JOIN, 0, FIRST, false>(a, w, in, acc);
+  add_two<JOIN, 2, FIRST, false>(a, w, in, acc);
+}
+
+// Counts of all steps, in bytes.
 template <Join JOIN>
-__attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, int16_t factor, bool more,
-                                         int16_t* sums) {
+inline __attribute__((always_inline)) void count_steps(const Steps& steps, const uint8_t* w,
+                                                       uint8x16_t (&acc)[kGroup][4]) {
   const ptrdiff_t next = steps.row - 4 * static_cast<ptrdiff_t>(steps.n);
-  uint8x16_t acc[kGroup][4];
+  const ptrdiff_t row = static_cast<ptrdiff_t>(128) * steps.n;
   const uint8_t* in[kGroup];  // of each pixel: ld1r goes on by itself
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) in[p] = steps.in + p * steps.pixel;
-  const uint8_t* end = w + static_cast<ptrdiff_t>(128) * steps.n;
+  const uint8_t* end = w + row;
   add_step<JOIN, true>(in, w, acc);
   w += 128;
   for (int r = steps.rows;;) {
@@ -163,9 +159,58 @@ __attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, i
       } while (w != end);
     }
     if (--r == 0) break;
-    end += static_cast<ptrdiff_t>(128) * steps.n;
+    end += row;
 #pragma GCC unroll 4
     for (int p = 0; p < kGroup; ++p) in[p] += next;
+  }
+}
+
+// The same. A step's bits are loaded while the one before is counted, so a turn of the loop goes from the middle of one
+// to the middle of the next.
+template <Join JOIN>
+inline __attribute__((always_inline)) void count_ahead(const Steps& steps, const uint8_t* w,
+                                                       uint8x16_t (&acc)[kGroup][4]) {
+  const ptrdiff_t next = steps.row - 4 * static_cast<ptrdiff_t>(steps.n);
+  const uint8_t* last = w + static_cast<ptrdiff_t>(128) * (steps.n - 1);  // step of this row
+  uint8x16_t a[kGroup];
+  const uint8_t* in[kGroup];
+#pragma GCC unroll 4
+  for (int p = 0; p < kGroup; ++p) in[p] = steps.in + p * steps.pixel;
+  load_steps(in, a);
+  add_two<JOIN, 0, true, false>(a, w, in, acc);
+  if (w != last) {
+    add_two<JOIN, 2, true, true>(a, w, in, acc);
+    w += 128;
+    add_two<JOIN, 0, false, false>(a, w, in, acc);
+  } else {
+#pragma GCC unroll 4
+    for (int p = 0; p < kGroup; ++p) acc[p][2] = acc[p][3] = vdupq_n_u8(0);
+  }
+  for (int r = steps.rows;;) {
+    if (w != last) {
+      do {
+        add_two<JOIN, 2, false, true>(a, w, in, acc);
+        w += 128;
+        add_two<JOIN, 0, false, false>(a, w, in, acc);
+      } while (w != last);
+    }
+    if (--r == 0) break;
+    last += static_cast<ptrdiff_t>(128) * steps.n;
+#pragma GCC unroll 4
+    for (int p = 0; p < kGroup; ++p) in[p] += next;
+  }
+  add_two<JOIN, 2, false, false>(a, w, in, acc);
+}
+
+// Counts of one plane's bits, times `factor`, to sums[pixel][16]; `more`: added to what there is.
+template <Join JOIN>
+__attribute__((noinline)) void add_steps(const Steps& steps, const uint8_t* w, int16_t factor, bool more,
+                                         int16_t* sums) {
+  uint8x16_t acc[kGroup][4];
+  if constexpr (kAhead && JOIN != Join::kSigns) {
+    count_ahead<JOIN>(steps, w, acc);
+  } else {
+    count_steps<JOIN>(steps, w, acc);
   }
 #pragma GCC unroll 4
   for (int p = 0; p < kGroup; ++p) {

@@ -3,7 +3,7 @@
 //
 // A tile is P pixels of a row times 16 outputs. Both factors are signed: codes of 8 bits get -128, which the sum of the
 // weights, added up once a call, takes back in the accumulators' start.
-#include "neon.h"
+#include "dot_dotprod.h"
 
 namespace unetq {
 
@@ -18,34 +18,22 @@ struct Frame {
   int channel;
 };
 
-template <int P, int S>
-inline __attribute__((always_inline)) void step(const int8_t* w, const int8x16_t (&a)[P], int32x4_t (&acc)[P][4]) {
-  int8x16_t weights[4];
-#pragma GCC unroll 4
-  for (int g = 0; g < 4; ++g) weights[g] = vld1q_s8(w + 64 * S + 16 * g);
-#pragma GCC unroll 6
-  for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) acc[p][g] = vdotq_laneq_s32(acc[p][g], weights[g], a[p], S);
-  }
-}
-
 template <int P>
 inline __attribute__((always_inline)) void load_pixels(const uint8_t* in, ptrdiff_t pixel, uint8x16_t flip,
                                                        int8x16_t (&a)[P]) {
-#pragma GCC unroll 6
+#pragma GCC unroll 5
   for (int p = 0; p < P; ++p) a[p] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(in + p * pixel), flip));
 }
 
 template <int P>
 __attribute__((noinline)) void tile(const Frame& frame, int y, int x) {
   const ConvRows& job = frame.job;
-  int32x4_t acc[P][4];
+  int32x4_t acc[4 * P];
 #pragma GCC unroll 4
   for (int g = 0; g < 4; ++g) {
     const int32x4_t start = vld1q_s32(frame.start + 4 * g);
-#pragma GCC unroll 6
-    for (int p = 0; p < P; ++p) acc[p][g] = start;
+#pragma GCC unroll 5
+    for (int p = 0; p < P; ++p) acc[4 * p + g] = start;
   }
   const int8_t* w = frame.w;
   for (int r = 0; r < job.tap_rows; ++r) {
@@ -55,20 +43,26 @@ __attribute__((noinline)) void tile(const Frame& frame, int y, int x) {
       int8x16_t a[P];
       for (; j >= 4; j -= 4, in += 16, w += 256) {
         load_pixels<P>(in, job.in_pixel, frame.flip, a);
-        step<P, 0>(w, a, acc);
-        step<P, 1>(w, a, acc);
-        step<P, 2>(w, a, acc);
-        step<P, 3>(w, a, acc);
+        add_lane<P, 0>(w, a, acc);
+        add_lane<P, 1>(w, a, acc);
+        add_lane<P, 2>(w, a, acc);
+        add_lane<P, 3>(w, a, acc);
       }
       if (j == 0) continue;
       load_pixels<P>(in, job.in_pixel, frame.flip, a);
-      step<P, 0>(w, a, acc);
-      if (j > 1) step<P, 1>(w, a, acc);
-      if (j > 2) step<P, 2>(w, a, acc);
+      add_lane<P, 0>(w, a, acc);
+      if (j > 1) add_lane<P, 1>(w, a, acc);
+      if (j > 2) add_lane<P, 2>(w, a, acc);
       w += 64 * j;
     }
   }
-  put_pixels<P>(job, frame.finish, acc, frame.channel, y, x);
+  int32x4_t sums[P][4];
+#pragma GCC unroll 5
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) sums[p][g] = acc[4 * p + g];
+  }
+  put_pixels<P>(job, frame.finish, sums, frame.channel, y, x);
 }
 
 // Sums of the weights of 16 outputs, times 128.
@@ -86,28 +80,13 @@ void add_flips(const int8_t* w, int steps, int32_t* start) {
 
 using TileFn = void (*)(const Frame&, int y, int x);
 
-struct Choice {
-  TileFn tile;
-  int pixels;
-};
-
-constexpr Choice kChoices[] = {{tile<6>, 6}, {tile<5>, 5}, {tile<4>, 4}, {tile<2>, 2}, {tile<1>, 1}};
-
-// The tile that wastes least of a row of `width` pixels; between equals the wider one, which loads weights less often.
-const Choice& choose(int width) {
-  const Choice* best = kChoices;
-  const auto cost = [&](const Choice& one) { return (width + one.pixels - 1) / one.pixels * (one.pixels + 1); };
-  for (const Choice& one : kChoices) {
-    if (cost(one) < cost(*best)) best = &one;
-  }
-  return *best;
-}
+constexpr int kMost = 5;  // pixels x 16 outputs: 20 of 32 registers; of 24 gcc 12 keeps some in memory
+constexpr TileFn kTiles[kMost] = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>};
 
 }  // namespace
 
 void conv_dotprod(const ConvRows& job) {
   const int steps = job.tap_rows * job.tap_segments * job.steps;
-  const Choice& choice = choose(job.width);
   for (int channel = 0; channel < job.channels; channel += 16) {
     const int8_t* w = static_cast<const int8_t*>(job.weights) + static_cast<ptrdiff_t>(channel / 16) * steps * 64;
     int32_t start[16];
@@ -116,7 +95,9 @@ void conv_dotprod(const ConvRows& job) {
     const Finish finish(job, channel);
     const Frame frame = {job, w, start, vdupq_n_u8(job.abits == 8 ? 128 : 0), finish, channel};
     for (int y = job.y0; y < job.y1; ++y) {
-      for (int x = 0; x < job.width; x += choice.pixels) choice.tile(frame, y, x);
+      for (int x = 0; x < job.width; x += kMost) {
+        kTiles[job.width - x < kMost ? job.width - x - 1 : kMost - 1](frame, y, x);
+      }
     }
   }
 }

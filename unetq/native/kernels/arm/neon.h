@@ -32,21 +32,40 @@ inline int32x4_t sums_of(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d) {
 #endif
 }
 
-// 32 of 128 bytes, from AT on. In assembly, because gcc 12 rarely makes one load of two.
+// 32 bytes, from AT on. In assembly, because gcc 12 rarely makes one load of two.
 template <int AT>
 inline void load_two(const uint8_t* from, uint8x16_t (&two)[2]) {
 #ifdef UNETQ_ARM64
   __asm__("ldp %q0, %q1, [%2, %3]"
           : "=w"(two[0]), "=w"(two[1])
-          : "r"(from), "i"(AT), "m"(*reinterpret_cast<const uint8_t (*)[128]>(from)));
+          : "r"(from), "i"(AT), "m"(*reinterpret_cast<const uint8_t (*)[AT + 32]>(from)));
 #else
   two[0] = vld1q_u8(from + AT);
   two[1] = vld1q_u8(from + AT + 16);
 #endif
 }
 
+// The same, anew at each call, and after what assembly stands before it.
+template <int AT>
+inline void load_again(const uint8_t* from, uint8x16_t (&two)[2]) {
+#ifdef UNETQ_ARM64
+  __asm__ volatile("ldp %q0, %q1, [%2, %3]"
+                   : "=w"(two[0]), "=w"(two[1])
+                   : "r"(from), "i"(AT), "m"(*reinterpret_cast<const uint8_t (*)[AT + 32]>(from)));
+#else
+  load_two<AT>(from, two);
+#endif
+}
+
 // Products of the lower and of the upper 8 bytes.
 inline int16x8_t product_low(int8x16_t a, int8x16_t b) { return vmull_s8(vget_low_s8(a), vget_low_s8(b)); }
+inline int16x8_t product_high(int8x16_t a, int8x16_t b) {
+#ifdef UNETQ_ARM64
+  return vmull_high_s8(a, b);
+#else
+  return vmull_s8(vget_high_s8(a), vget_high_s8(b));
+#endif
+}
 inline int16x8_t add_low(int16x8_t sum, int8x16_t a, int8x16_t b) {
   return vmlal_s8(sum, vget_low_s8(a), vget_low_s8(b));
 }

@@ -1,4 +1,5 @@
 // Winograd for CPUs with sdot: 4 channels of a tile, a lane of its 16, meet the weights of 4 outputs.
+#include "dot_dotprod.h"
 #include "winograd_neon.h"
 
 namespace unetq {
@@ -7,54 +8,42 @@ namespace {
 
 constexpr int kTiles = 6;  // x 16 outputs: 24 of 32 registers are sums
 
-// Products of one lane of each tile.
-template <int LANE>
-inline __attribute__((always_inline)) void step(const int8_t* w, const int8x16_t (&a)[kTiles],
-                                                int32x4_t (&acc)[kTiles][4]) {
-#pragma GCC unroll 2
-  for (int g = 0; g < 4; g += 2) {
-    const int8x16_t w0 = vld1q_s8(w + 64 * LANE + 16 * g), w1 = vld1q_s8(w + 64 * LANE + 16 * g + 16);
+struct Dots {
+  static constexpr int kLanes = 4;
+
+  static __attribute__((always_inline)) void begin(const int32_t* start, int32x4_t (&acc)[kSixTiles]) {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      const int32x4_t four = vld1q_s32(start + 4 * g);
 #pragma GCC unroll 6
-    for (int t = 0; t < kTiles; ++t) {
-      acc[t][g] = vdotq_laneq_s32(acc[t][g], w0, a[t], LANE);
-      acc[t][g + 1] = vdotq_laneq_s32(acc[t][g + 1], w1, a[t], LANE);
+      for (int t = 0; t < kTiles; ++t) acc[4 * t + g] = four;
     }
   }
-}
 
-struct Dots {
-  static __attribute__((noinline)) void multiply(const Position& at) {
-    const uint8_t* tiles = at.v;
-    int32_t* to = at.sums;
-    const int8_t* const first = at.w;
-    const int8_t* const end = first + static_cast<ptrdiff_t>(256) * at.chunks;
-    const ptrdiff_t chunk = at.chunk, next = at.next;
-    for (int left = at.tiles; left > 0; left -= kTiles, tiles += 16 * kTiles) {
-      int32x4_t acc[kTiles][4];
+  static __attribute__((always_inline)) void add(const uint8_t* v, ptrdiff_t chunk, const int8_t* w, const int8_t* end,
+                                                 int32x4_t (&acc)[kSixTiles]) {
+    do {
+      uint8x16_t two[kTiles / 2][2];
+      load_again<0>(v, two[0]);
+      load_again<32>(v, two[1]);
+      load_again<64>(v, two[2]);
+      int8x16_t a[kTiles];
 #pragma GCC unroll 6
-      for (int t = 0; t < kTiles; ++t) {
+      for (int t = 0; t < kTiles; ++t) a[t] = vreinterpretq_s8_u8(two[t / 2][t % 2]);
+      add_lane<kTiles, 0>(w, a, acc);
+      add_lane<kTiles, 1>(w, a, acc);
+      add_lane<kTiles, 2>(w, a, acc);
+      add_lane<kTiles, 3>(w, a, acc);
+      w += 256;
+      v += chunk;
+    } while (w != end);
+  }
+
+  static __attribute__((always_inline)) void put(const int32x4_t (&acc)[kSixTiles], int32_t* to, ptrdiff_t next) {
+#pragma GCC unroll 6
+    for (int t = 0; t < kTiles; ++t, to += next) {
 #pragma GCC unroll 4
-        for (int g = 0; g < 4; ++g) acc[t][g] = vdupq_n_s32(0);
-      }
-      const uint8_t* v = tiles;
-      for (const int8_t* w = first; w != end; w += 256, v += chunk) {
-        uint8x16_t two[kTiles / 2][2];
-        load_two<0>(v, two[0]);
-        load_two<32>(v, two[1]);
-        load_two<64>(v, two[2]);
-        int8x16_t a[kTiles];
-#pragma GCC unroll 6
-        for (int t = 0; t < kTiles; ++t) a[t] = vreinterpretq_s8_u8(two[t / 2][t % 2]);
-        step<0>(w, a, acc);
-        step<1>(w, a, acc);
-        step<2>(w, a, acc);
-        step<3>(w, a, acc);
-      }
-#pragma GCC unroll 6
-      for (int t = 0; t < kTiles; ++t, to += next) {
-#pragma GCC unroll 4
-        for (int g = 0; g < 4; ++g) vst1q_s32(to + 4 * g, acc[t][g]);
-      }
+      for (int g = 0; g < 4; ++g) vst1q_s32(to + 4 * g, acc[4 * t + g]);
     }
   }
 };

@@ -117,6 +117,8 @@ __attribute__((noinline)) void add_many(const Position& at, const uint8_t* tiles
 }
 
 struct Products {
+  static constexpr int kLanes = 16;  // of weights of an output
+
   static void multiply(const Position& at) {
     const int most = at.most16 / 2;
     for (int g = 0; g < 4; ++g) {

@@ -1,9 +1,14 @@
 // Winograd convolutions in NEON: what is done around the multiplications, which M brings. In an unnamed namespace: each
 // file has its own copy, compiled with its own flags.
 //
-// V are signed bytes, 16 channels of a tile side by side, tiles one behind the other. M::multiply makes the sums of one
-// position in 32 bits, [tile][position][16 outputs]; when there are all positions of a block of tiles, the output's
-// transform reads them once.
+// V are signed bytes, 16 channels of a tile side by side, tiles one behind the other (M::kLanes = 8: of pairs of tiles,
+// 8 channels of both, then the others). When there are the sums of all positions of a block of tiles, in 32 bits, the
+// output's transform reads them once:
+//
+//   M::kLanes = 16   M::multiply makes the sums of one position: [tile][position][16 outputs]
+//   else             M::add adds to registers, so the transform's first half is done there, down each column of
+//                    positions, for 6 tiles: [tile][upper, lower][column][16]. With a = row 1 and b = row 2,
+//                    upper = (a + b) + row 0 and lower = (a - b) + row 3, whose weights have the other sign.
 #pragma once
 
 #include "../winograd_tiles.h"
@@ -46,19 +51,24 @@ inline void combine4(const int32x4_t* sums, int32x4_t* out) {
 }
 
 // 4 outputs of the tile's 2 x Wide pixels.
-template <int Wide>
-inline void combine(const int32_t* sums, int32x4_t start, int32x4_t (&out)[2][Wide]) {
+template <int Wide, bool FOLDED>
+inline void combine(const int32_t* sums, [[maybe_unused]] const int32_t* start, int32x4_t (&out)[2][Wide]) {
   constexpr int kColumns = Wide + 2;
   int32x4_t upper[kColumns], lower[kColumns];
 #pragma GCC unroll 6
   for (int j = 0; j < kColumns; ++j) {
-    int32x4_t x[4], y[2];
+    if constexpr (FOLDED) {
+      upper[j] = vld1q_s32(sums + j * 16);
+      lower[j] = vld1q_s32(sums + (kColumns + j) * 16);
+    } else {
+      int32x4_t x[4], y[2];
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) x[i] = vld1q_s32(sums + (i * kColumns + j) * 16);
-    if (j == 1) x[1] = vaddq_s32(x[1], start);
-    combine2(x, y);
-    upper[j] = y[0];
-    lower[j] = y[1];
+      for (int i = 0; i < 4; ++i) x[i] = vld1q_s32(sums + (i * kColumns + j) * 16);
+      if (j == 1) x[1] = vaddq_s32(x[1], vld1q_s32(start));
+      combine2(x, y);
+      upper[j] = y[0];
+      lower[j] = y[1];
+    }
   }
   if constexpr (Wide == 2) {
     combine2(upper, out[0]);
@@ -69,18 +79,22 @@ inline void combine(const int32_t* sums, int32x4_t start, int32x4_t (&out)[2][Wi
   }
 }
 
-template <int Wide, bool PLAIN>
+// Elements of a tile's sums.
+template <int Wide, bool FOLDED>
+constexpr int kTileSums = (Wide + 2) * (FOLDED ? 32 : 64);
+
+template <int Wide, bool FOLDED, bool PLAIN>
 __attribute__((noinline)) void finish_codes(const Block& block, const Finish& from, const int32_t* start) {
   const Finish finish = from;
   const int width = block.job.width, y1 = block.job.y1;
   const auto* sums = reinterpret_cast<const int32_t*>(block.sums);
   const Place* const end = block.places + block.tiles;
-  for (const Place* at = block.places; at != end; ++at, sums += (Wide + 2) * 64) {
+  for (const Place* at = block.places; at != end; ++at, sums += kTileSums<Wide, FOLDED>) {
     int16x4_t codes[2][Wide][4];
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
       int32x4_t four[2][Wide];
-      combine<Wide>(sums + 4 * g, vld1q_s32(start + 4 * g), four);
+      combine<Wide, FOLDED>(sums + 4 * g, start + 4 * g, four);
       const float32x4_t m = finish.m(g), b = finish.b(g);
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) {
@@ -102,15 +116,15 @@ __attribute__((noinline)) void finish_codes(const Block& block, const Finish& fr
   }
 }
 
-template <int Wide>
+template <int Wide, bool FOLDED>
 void finish_logits(const Block& block, const int32_t* start, int channel) {
   const auto* sums = reinterpret_cast<const int32_t*>(block.sums);
-  for (int t = 0; t < block.tiles; ++t, sums += (Wide + 2) * 64) {
+  for (int t = 0; t < block.tiles; ++t, sums += kTileSums<Wide, FOLDED>) {
     const Place place = block.places[t];
     int32x4_t out[2][Wide][4];
     for (int g = 0; g < 4; ++g) {
       int32x4_t four[2][Wide];
-      combine<Wide>(sums + 4 * g, vld1q_s32(start + 4 * g), four);
+      combine<Wide, FOLDED>(sums + 4 * g, start + 4 * g, four);
       for (int i = 0; i < 2 * Wide; ++i) out[i / Wide][i % Wide][g] = four[i / Wide][i % Wide];
     }
     for (int i = 0; i < 2 && place.y + i < block.job.y1; ++i) {
@@ -121,28 +135,97 @@ void finish_logits(const Block& block, const int32_t* start, int channel) {
   }
 }
 
+constexpr int kSixTiles = 24;  // registers: 6 tiles x 16 outputs
+
+// Makes gcc 12 load from memory what it has stored there: it would keep it in registers, which there are not.
+inline __attribute__((always_inline)) void keep(int32_t*& memory) { __asm__ volatile("" : "+r"(memory) : : "memory"); }
+
+// A column of positions of a block.
+struct Column {
+  const uint8_t* v;  // of row 0
+  ptrdiff_t row, chunk;
+  int chunks, tiles;
+  const int8_t* w;
+  ptrdiff_t w_row;
+  const int32_t* start;  // [16] of row 1
+  int32_t* sums;         // of the first tile
+  ptrdiff_t lower, next;
+};
+
+template <typename M>
+__attribute__((noinline)) void add_column(const Column& at) {
+  const uint8_t* v = at.v;
+  int32_t* to = at.sums;
+  const ptrdiff_t row = at.row, chunk = at.chunk, w_row = at.w_row, bytes = static_cast<ptrdiff_t>(256) * at.chunks;
+  int32_t memory[4 * kSixTiles], *kept = memory;
+  for (int left = at.tiles; left > 0; left -= 6, v += 96, to += 6 * at.next) {
+    int32x4_t acc[kSixTiles];
+    const int8_t* w = at.w + w_row;
+    M::begin(at.start, acc);
+    M::add(v + row, chunk, w, w + bytes, acc);
+#pragma GCC unroll 24
+    for (int k = 0; k < kSixTiles; ++k) {
+      vst1q_s32(kept + 4 * k, acc[k]);
+      acc[k] = vdupq_n_s32(0);
+    }
+    keep(kept);
+    w += w_row;
+    M::add(v + 2 * row, chunk, w, w + bytes, acc);
+#pragma GCC unroll 24
+    for (int k = 0; k < kSixTiles; ++k) {
+      const int32x4_t first = vld1q_s32(kept + 4 * k);
+      vst1q_s32(kept + 4 * k, vsubq_s32(first, acc[k]));
+      acc[k] = vaddq_s32(first, acc[k]);
+    }
+    keep(kept);
+    M::add(v, chunk, at.w, at.w + bytes, acc);
+    M::put(acc, to, at.next);
+#pragma GCC unroll 24
+    for (int k = 0; k < kSixTiles; ++k) acc[k] = vld1q_s32(kept + 4 * k);
+    w += w_row;
+    M::add(v + 3 * row, chunk, w, w + bytes, acc);
+    M::put(acc, to + at.lower, at.next);
+  }
+}
+
+// All sums of 16 outputs.
+template <typename M, int Wide>
+void add_positions(const Block& block, const int8_t* w, const int32_t* start, int channels, int most16) {
+  constexpr int kColumns = Wide + 2;
+  const int chunks = (channels + 15) / 16;
+  const ptrdiff_t bytes = static_cast<ptrdiff_t>(winograd_position_bytes(channels));
+  auto* sums = reinterpret_cast<int32_t*>(block.sums);
+  if constexpr (M::kLanes == 16) {
+    for (int position = 0; position < 4 * kColumns; ++position, w += bytes, sums += 16) {
+      M::multiply({block.v + position * block.position, block.chunk, chunks, block.tiles, w, sums,
+                   kTileSums<Wide, false>, most16});
+    }
+  } else {
+    constexpr int32_t kNone[16] = {};
+    for (int j = 0; j < kColumns; ++j, w += bytes, sums += 16) {
+      add_column<M>({block.v + j * block.position, kColumns * block.position, block.chunk, chunks, block.tiles, w,
+                     kColumns * bytes, j == 1 ? start : kNone, sums, 16 * kColumns, kTileSums<Wide, true>});
+    }
+  }
+}
+
 template <typename M, int Wide>
 void winograd_rows(Layout layout, const ConvRows& job) {
   const Winograd& winograd = *winograd_of(layout);
-  constexpr int kPositions = 4 * (Wide + 2);
+  constexpr bool kFolded = M::kLanes < 16;
   const int channels = 4 * job.steps;
   const int most16 = winograd_most16(winograd, job.bits - job.abits, job.abits);
-  convolve<16, 2, Wide>(layout, job, [&](const Block& block) {
+  convolve<16, 2, Wide, M::kLanes == 8>(layout, job, [&](const Block& block) {
     for (int channel = 0; channel < job.channels; channel += 16) {
       const auto* w = static_cast<const uint8_t*>(job.weights) + channel / 16 * block.weights;
       const auto* start = reinterpret_cast<const int32_t*>(w);
-      w += 64;
-      for (int position = 0; position < kPositions; ++position, w += winograd_position_bytes(channels)) {
-        M::multiply({block.v + position * block.position, block.chunk, (channels + 15) / 16, block.tiles,
-                     reinterpret_cast<const int8_t*>(w), reinterpret_cast<int32_t*>(block.sums) + position * 16,
-                     kPositions * 16, most16});
-      }
+      add_positions<M, Wide>(block, reinterpret_cast<const int8_t*>(w + 64), start, channels, most16);
       if (job.out == nullptr) {
-        finish_logits<Wide>(block, start, channel);
+        finish_logits<Wide, kFolded>(block, start, channel);
         continue;
       }
       const Finish finish(job, channel);
-      const auto codes = finish.plain() ? finish_codes<Wide, true> : finish_codes<Wide, false>;
+      const auto codes = finish.plain() ? finish_codes<Wide, kFolded, true> : finish_codes<Wide, kFolded, false>;
       codes(block, finish, start);
     }
   });
