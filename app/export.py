@@ -6,6 +6,7 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,18 +19,33 @@ from unetq.image.read import write_mask
 from unetq.report.paint import png
 from unetq.runtime.meta import Label
 
-__all__ = ["FORMATS", "SegOptions", "formats", "mask_file", "pictures_file", "seg_file"]
+__all__ = ["FORMATS", "Origin", "SegOptions", "formats", "mask_file", "pictures_file", "seg_file"]
 
 # Words on the page -> suffix.
 FORMATS = {"NIfTI": ".nii.gz", "TIFF": ".tif", "PNG": ".png"}
 OWN = {"nifti": "NIfTI", "tiff": "TIFF", "png": "PNG"}
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a mask comes from.
+
+    Attributes:
+        name: of the model, or of the correction.
+        version: the model's hash.
+        person: who corrected it, "" for the model's own mask.
+    """
+
+    name: str
+    version: str
+    person: str = ""
+
+
 class SegOptions:
     """Choices of a DICOM SEG on the page."""
 
     EMPTY = "A frame for every slice, also the empty ones"
-    ANONYMOUS = "Without the patient's name"
+    ANONYMOUS = "De-identified"
 
 
 def formats(study: Study) -> list[str]:
@@ -60,14 +76,14 @@ def pictures_file(mask: Mask, study: Study, display: Display) -> tuple[str, byte
 
 
 def seg_file(
-    mask: Mask, study: Study, model: tuple[str, str], labels: Sequence[Label], options: Sequence[str]
+    mask: Mask, study: Study, origin: Origin, labels: Sequence[Label], options: Sequence[str]
 ) -> bytes:
     """Content of a DICOM SEG.
 
     Args:
         mask: labels (Z, Y, X).
         study: a DICOM series.
-        model: name and hash.
+        origin: what made it.
         labels: of the model file.
         options: of `SegOptions`.
 
@@ -79,7 +95,8 @@ def seg_file(
     from unetq.image.seg import SegAbout, write_seg
 
     words = [(label.name, label.snomed) for label in labels]
-    about = SegAbout(words, *model, SegOptions.EMPTY in options, SegOptions.ANONYMOUS in options)
+    choices = SegOptions.EMPTY in options, SegOptions.ANONYMOUS in options
+    about = SegAbout(words, origin.name, origin.version, *choices, origin.person)
     with tempfile.TemporaryDirectory(prefix="unetq-") as folder:
         path = Path(folder) / "mask.dcm"
         write_seg(mask, study.headers, about, path)

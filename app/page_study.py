@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from unetq.app import frame, sidebar
 from unetq.app.bench import Bench
-from unetq.app.correcting import corrections
+from unetq.app.correcting import corrections, labels_of
 from unetq.app.scene import TRUTH
 from unetq.app.study import Study
 from unetq.app.viewing import viewing
+from unetq.runtime.meta import Label
 
 __all__ = ["about", "page"]
 
@@ -58,11 +59,11 @@ def _bench(study: Study, models: dict[str, Path], truth: Study | None) -> Bench:
     results = sidebar.results_of(study, models)
     masks: dict[str, NDArray[np.uint8]] = {name: result.mask for name, result in results.items()}
     masks |= corrections(study)
-    labels = next((tuple(label.name for label in r.labels) for r in results.values()), ("foreground",))
+    coded = next((result.labels for result in results.values()), None) or labels_of(study) or (Label("foreground"),)
     if truth is not None:
         masks[TRUTH] = sidebar.truth_mask(truth, study, (truth.hash, study.hash))
     maps = st.session_state.get("maps", {}).get(study.hash, {})
-    return Bench(study, models, results, masks, labels, maps, truth.hash if truth else "")
+    return Bench(study, models, results, masks, coded, maps, truth.hash if truth else "")
 
 
 def about(study: Study) -> str:

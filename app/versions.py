@@ -28,6 +28,7 @@ class Version:
         number: 1, 2, ... of its study.
         base: what it began as: a model, an earlier version, or an upload.
         note: why.
+        labels: name and SNOMED CT code of the labels 1, 2, ...
     """
 
     number: int
@@ -35,6 +36,11 @@ class Version:
     user: str
     base: str
     note: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON knows no tuples.
+        object.__setattr__(self, "labels", tuple((str(name), str(code)) for name, code in self.labels))
 
     @property
     def title(self) -> str:

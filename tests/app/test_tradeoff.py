@@ -30,6 +30,7 @@ from unetq.app.tradeoff import cases_of, find_reports, points, read_report
 from unetq.errors import UserError
 from unetq.report.recommend import front
 from unetq.report.report import report
+from unetq.runtime.meta import Label
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ class Page(HTMLParser):
 def sheet_of(made: Made, nameless: bool) -> Sheet:
     study = open_study(made.nifti, "<Muster & Max>.nii.gz")
     results = {"W4A6": segment(made.models[0], study, Results())}
-    bench = Bench(study, {"W4A6": made.models[0]}, results, {"W4A6": results["W4A6"].mask}, ("cell",))
+    bench = Bench(study, {"W4A6": made.models[0]}, results, {"W4A6": results["W4A6"].mask}, (Label("cell"),))
     look = Look("Overlay: W4A6", Grid(study.volume).planes, (1, 4, 5), Display(*study.window))
     review = Review("2026-01-01T10:00:00+00:00", "anna", study.hash, study.name, "W4A6", "pass", "<script>x</script>")
     lines = {"": ["W4A6"], "Cell": [], "Volume\u200b": ["3 ml"], "Volume error\u200b": ["\u22121.5%"]}

@@ -220,7 +220,7 @@ def test_a_ct_series_has_presets_and_goes_out_as_dicom_seg(
     assert {"Soft tissue", "Lung", "Bone"} <= set(box(page, "Window").options)
     box(page, "Window").set_value("Lung").run()
     panel(page, "Save")
-    page.pills(key="seg options").set_value(["Without the patient's name"]).run()
+    page.pills(key="seg options").set_value(["De-identified"]).run()
     button(page, "Save as DICOM SEG").click().run()
     assert not page.exception and not page.error
     (download,) = page.get("download_button")
