@@ -15,7 +15,7 @@ from unetq.app.render import Display, overlay
 from unetq.app.scene import scale_of
 from unetq.app.study import Mask, Study
 from unetq.errors import UserError
-from unetq.image.read import write_mask
+from unetq.image.read import READERS, write_mask
 from unetq.report.paint import png
 from unetq.runtime.meta import Label
 
@@ -105,8 +105,9 @@ def seg_file(
 
 def _named(study: Study, suffix: str) -> str:
     stem = Path(study.name).name
-    for end in (".nii.gz", *{Path(stem).suffix}):
-        stem = stem.removesuffix(end)
+    # Of a series' folder what stands behind a point is part of its name.
+    end = next((end for end in (*READERS, ".zip", ".dcm", ".ima") if stem.lower().endswith(end)), "")
+    stem = stem[: len(stem) - len(end)]
     return f"{stem}-mask{suffix}"
 
 

@@ -68,6 +68,7 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
             labels,
             checkpoint.stat().st_size,
             ENGINE,
+            "W32A32",
         )
     results.put(checkpoint, result)
     return result

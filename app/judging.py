@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -179,15 +180,18 @@ def _uncertainty(bench: Bench) -> None:
         job = st.session_state.get("job")
         if st.button("Show probability and entropy", width="stretch", disabled=bool(job and job.running)):
             keep = st.session_state.setdefault("maps", {})
-            work = partial(_maps, bench=bench, name=name, flips=flips, keep=keep)
+            log = partial(frame.audit().write, "uncertainty", frame.user())
+            work = partial(_maps, bench=bench, name=name, flips=flips, keep=keep, log=log)
             watch(Job(f"How sure {name} is", work))
             st.rerun()
 
 
-def _maps(report: Any, bench: Bench, name: str, flips: bool, keep: dict[str, Any]) -> None:
-    path = bench.models[name]
+def _maps(report: Any, bench: Bench, name: str, flips: bool, keep: dict[str, Any], log: Callable[..., None]) -> None:
+    path, result, start = bench.models[name], bench.results[name], time.perf_counter()
     maps_of = uncertainty_float if path.name == CHECKPOINT else uncertainty
     found = maps_of(path, bench.study, flips, report)
+    seconds = round(time.perf_counter() - start, 3)
+    log(study=bench.study.hash, model=result.key[1], bits=result.bits, flips=flips, seconds=seconds)
     keep.clear()  # of one study at a time: they are as large as its masks
     keep[bench.study.hash] = {f"{kind}: {name}": values for kind, values in found.items()}
 

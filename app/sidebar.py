@@ -17,19 +17,24 @@ from unetq.app.floating import CHECKPOINT, segment_float
 from unetq.app.guard import below
 from unetq.app.inference import Result, Results, segment
 from unetq.app.jobs import Job
+from unetq.app.quality import changed_at
 from unetq.app.study import SUFFIXES, Study, find_studies, model_name, open_study, open_truth, with_uploads
 from unetq.runtime.memory import peak_rss_bytes
 
 __all__ = ["forget_truth", "jobs_panel", "model_panel", "open_panel", "results_of", "start", "truth_mask"]
 
-MARKS = {"pass": "✓", "fail": "✗"}
+# What has become of a study, the last thing that counts first.
+MARKS = {"passed": "✓", "failed": "✗", "corrected": "✎", "segmented": "●"}
+VERDICTS = {"pass": "passed", "fail": "failed"}
 FEW = 12  # models
 PATIENCE = 0.4  # seconds that a run may take before the page shows its progress
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the study ...")
-def _from_path(path: str, changed: int) -> Study:
-    return open_study(path)
+def _from_path(path: str, changed: int, name: str) -> Study:
+    study = open_study(path, name)
+    frame.reviews().place(Path(path), changed, study.hash)
+    return study
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the study ...")
@@ -52,7 +57,7 @@ def open_panel(what: str, key: str) -> Study | None:
     """A list of what lies below the root, where a path may be typed too, and an upload; what was done last wins."""
     root = frame.settings().root
     by_path, by_upload = st.tabs(["Browse", "Upload"])
-    states = frame.reviews().states()
+    states = _states(root.resolve())
     path = by_path.selectbox(
         f"{what}: path",
         _listed(str(root)),
@@ -60,12 +65,14 @@ def open_panel(what: str, key: str) -> Study | None:
         key=f"{key}_path",
         placeholder="Choose, or type a path",
         accept_new_options=True,
-        format_func=lambda name: f"{MARKS[states[Path(name).name]]} {name}" if Path(name).name in states else name,
+        format_func=lambda name: f"{MARKS[states[name]]} {name}" if name in states else name,
         label_visibility="collapsed",
         help=f"DICOM folders, zips, NIfTI, TIFF, PNG and JPEG below {root.resolve()}",
         on_change=_came,
         args=(key, "path"),
     )
+    if states:
+        by_path.caption(", ".join(f"{MARKS[state]} {state}" for state in MARKS if state in states.values()))
     uploads = by_upload.file_uploader(
         f"{what}: upload",
         type=list(SUFFIXES),
@@ -88,7 +95,24 @@ def open_panel(what: str, key: str) -> Study | None:
     if not path:
         return None
     file = below(_meant(path, _listed(str(root))), frame.settings().readable)
-    return _from_path(str(file), file.stat().st_mtime_ns if file.exists() else 0)
+    inside = file.is_relative_to(root.resolve()) and file != root.resolve()
+    return _from_path(str(file), changed_at(file), str(file.relative_to(root.resolve())) if inside else file.name)
+
+
+def _states(root: Path) -> dict[str, str]:
+    """Path below the root -> state of the study there, as far as one was opened."""
+    places = {path: study for path, study in frame.reviews().places().items() if path.is_relative_to(root)}
+    if not places:
+        return {}
+    verdicts, segmented = frame.reviews().verdicts(), frame.kept_results().studies()
+    found = {}
+    for path, study in places.items():
+        state = VERDICTS.get(verdicts.get(study, "")) or (
+            "corrected" if frame.versions().any_of(study) else "segmented" if study in segmented else ""
+        )
+        if state:
+            found[str(path.relative_to(root))] = state
+    return found
 
 
 def _came(key: str, source: str) -> None:
@@ -192,6 +216,7 @@ def _segment_all(
             study=study.hash,
             model=result.key[1],
             name=model_name(path),
+            bits=result.bits,
             seconds=round(result.seconds, 3),
             peak_rss_bytes=result.memory_bytes if path.name == CHECKPOINT else peak_rss_bytes(),
             isa=result.isa,

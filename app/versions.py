@@ -78,6 +78,10 @@ class Versions:
                 raise UserError(f"The correction {path} is damaged: move it away.") from None
         return sorted(found, key=lambda version: version.number)
 
+    def any_of(self, study: str) -> bool:
+        """Whether the study of a hash was corrected."""
+        return any((self.folder / study).glob("*.json"))
+
     def load(self, study: Study, number: int) -> Mask:
         """The mask of a version.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import sqlite3
 import threading
@@ -17,7 +18,7 @@ from tests.app.made import Made, make
 from tests.app.test_planes import stored
 from unetq.app.audit import Audit
 from unetq.app.planes import PLANES, Grid
-from unetq.app.quality import Review, Reviews, csv_of
+from unetq.app.quality import Review, Reviews, changed_at, csv_of
 from unetq.app.study import open_study
 from unetq.app.versions import Brush, Version, Versions, painted, put
 from unetq.data_prep.folder import prepare
@@ -32,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_reviews_are_kept_filtered_and_exported(tmp_path: Path) -> None:
     reviews = Reviews(tmp_path / "new")
-    assert reviews.all() == [] and reviews.states() == {}
+    assert reviews.all() == [] and reviews.verdicts() == {} and reviews.places() == {}
     first = Review("2026-01-01T10:00:00+00:00", "anna", "h1", "a.nii", "W4A6", "fail", 'blurred, "left"\nside')
     second = Review("2026-01-02T10:00:00+00:00", "ben", "h1", "a.nii", "W4A6", "pass")
     third = Review("2026-01-03T10:00:00+00:00", "=cmd()", "h2", "b.nii", "W2A2", "comment", "@x")
@@ -40,7 +41,7 @@ def test_reviews_are_kept_filtered_and_exported(tmp_path: Path) -> None:
         reviews.add(review)
     assert Reviews(tmp_path / "new").all() == [third, second, first]
     assert reviews.all("fail") == [first] and reviews.of("h1") == [second, first]
-    assert reviews.states() == {"a.nii": "pass"}, "the latest verdict; a comment is none"
+    assert reviews.verdicts() == {"h1": "pass"}, "the latest verdict; a comment is none"
     lines = list(csv.DictReader(io.StringIO(csv_of(reviews.all()))))
     assert [line["verdict"] for line in lines] == ["comment", "pass", "fail"]
     assert lines[2]["comment"] == first.comment
@@ -50,6 +51,17 @@ def test_reviews_are_kept_filtered_and_exported(tmp_path: Path) -> None:
     (tmp_path / "new/reviews.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(UserError, match=r"reviews\.sqlite"):
         reviews.all()
+
+
+def test_a_place_holds_its_study_until_the_file_changes(tmp_path: Path) -> None:
+    reviews, path = Reviews(tmp_path / "store"), tmp_path / "a.nii"
+    path.write_bytes(b"1")
+    for study in ("h0", "h1"):
+        reviews.place(path, changed_at(path), study)
+    reviews.place(tmp_path / "gone.nii", 5, "h2")
+    assert reviews.places() == {path: "h1"}
+    os.utime(path, ns=(1, 1))
+    assert reviews.places() == {}
 
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
 import unetq.app.main
 from tests.app.made import Made, make
@@ -126,6 +127,8 @@ def test_one_model(page: testing.AppTest, made: Made) -> None:
     log = [json.loads(line) for line in (Path(sys.argv[-1]) / "audit.jsonl").read_text().splitlines()]
     assert log[0]["event"] == "segment" and log[0]["model"] == open_model(made.models[0]).hash
     assert set(log[0]) >= {"time", "user", "study", "seconds", "peak_rss_bytes", "warnings"}
+    (bits,) = {(layer["wbits"], layer["abits"]) for layer in open_model(made.models[0]).info()["layers"][1:-1]}
+    assert log[0]["bits"] == "W{}A{}".format(*bits)
 
 
 def test_the_mask_is_that_of_predict(page: testing.AppTest, made: Made) -> None:
@@ -293,6 +296,42 @@ def test_how_sure(page: testing.AppTest, made: Made) -> None:
     assert {"Probability: W4A6", "Entropy: W4A6"} <= set(box(page, "View").options)
     box(page, "View").set_value("Entropy: W4A6").run()
     assert not page.exception and shown(page)["panes"][0]["words"] == "Entropy: W4A6"
+    log = [json.loads(line) for line in (Path(sys.argv[-1]) / "audit.jsonl").read_text().splitlines()]
+    assert (log[-1]["event"], log[-1]["flips"], log[-1]["model"]) == ("uncertainty", False, log[0]["model"])
+
+
+def test_the_list_says_what_became_of_each_study(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies of one name in two folders, as each patient's series has it, are not taken for one another."""
+    for name, seed in (("p1", 1), ("p2", 2), ("p3", 3)):
+        (tmp_path / "root" / name).mkdir(parents=True)
+        array = np.random.default_rng(seed).integers(0, 255, (40, 40), np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "root" / name / "scan.png"))
+    page = opened(monkeypatch, "--models", made.runs, "--root", tmp_path / "root", "--store", tmp_path / "store")
+
+    def listed() -> list[str]:
+        return list(page.selectbox(key="study_path").options)
+
+    def open_(name: str) -> None:
+        page.selectbox(key="study_path").select_index([o.split(" ")[-1] for o in listed()].index(name)).run()
+        assert not page.exception and not page.error
+
+    open_("p1/scan.png")
+    assert listed() == ["p1/scan.png", "p2/scan.png", "p3/scan.png"] and "p1/scan.png" in words(page)
+    panel(page, "Review")
+    button(page, "Pass").click().run()
+    open_("p2/scan.png")
+    button(page, "Segment").click().run()
+    finished(page)
+    assert listed() == ["✓ p1/scan.png", "● p2/scan.png", "p3/scan.png"]
+    assert "✓ passed, ● segmented" in words(page)
+    panel(page, "Correct")
+    button(page, "Start correcting").click().run()
+    button(page, "Save as a new version").click().run()
+    page.run()
+    assert listed()[1] == "✎ p2/scan.png"
+    (tmp_path / "root/p1/scan.png").write_bytes((tmp_path / "root/p3/scan.png").read_bytes())
+    page.run()
+    assert listed()[0] == "p1/scan.png", "another file now"
 
 
 def test_models_and_tradeoff_pages(page: testing.AppTest, made: Made) -> None:
