@@ -75,9 +75,7 @@ def pictures_file(mask: Mask, study: Study, display: Display) -> tuple[str, byte
     return _named(study, "-pictures.zip"), out.getvalue()
 
 
-def seg_file(
-    mask: Mask, study: Study, origin: Origin, labels: Sequence[Label], options: Sequence[str]
-) -> bytes:
+def seg_file(mask: Mask, study: Study, origin: Origin, labels: Sequence[Label], options: Sequence[str]) -> bytes:
     """Content of a DICOM SEG.
 
     Args:

@@ -57,7 +57,7 @@ def open_panel(what: str, key: str) -> Study | None:
     """A list of what lies below the root, where a path may be typed too, and an upload; what was done last wins."""
     root = frame.settings().root
     by_path, by_upload = st.tabs(["Browse", "Upload"])
-    states = _states(root.resolve())
+    states = _states(root.resolve()) if key == "study" else {}
     path = by_path.selectbox(
         f"{what}: path",
         _listed(str(root)),

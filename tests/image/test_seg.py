@@ -52,7 +52,9 @@ def test_read_back_bit_for_bit(turned: bool, empty_frames: bool, tmp_path: Path)
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs Debian's dicom3tools")
-@pytest.mark.parametrize("about", [ABOUT, FULL, NAMELESS, CORRECTED], ids=["own", "empty frames", "nameless", "corrected"])
+@pytest.mark.parametrize(
+    "about", [ABOUT, FULL, NAMELESS, CORRECTED], ids=["own", "empty frames", "nameless", "corrected"]
+)
 @pytest.mark.parametrize("turned", [False, True], ids=["axial", "oblique"])
 def test_valid_by_dciodvfy(turned: bool, about: SegAbout, tmp_path: Path) -> None:
     out = tmp_path / "seg.dcm"
@@ -69,7 +71,11 @@ PRIVATE |= {"StudyDescription": "Herr Muster, Bauch", "AdditionalPatientHistory"
 PRIVATE |= {"PhysiciansOfRecord": "Lang^B", "NameOfPhysiciansReadingStudy": "Hell^C", "EthnicGroup": "Sorb"}
 PRIVATE |= {"IssuerOfPatientID": "KLINIKUM", "InstitutionName": "Klinikum Musterstadt", "StationName": "CT17"}
 PRIVATE |= {"InstitutionAddress": "Klinikweg 9", "OperatorsName": "Feld^D", "DeviceSerialNumber": "SN4711"}
-PRIVATE |= {"ResponsiblePerson": "Muster^Eva", "PatientInsurancePlanCodeSequence": [], "ClinicalTrialSubjectID": "SUBJ5"}
+PRIVATE |= {
+    "ResponsiblePerson": "Muster^Eva",
+    "PatientInsurancePlanCodeSequence": [],
+    "ClinicalTrialSubjectID": "SUBJ5",
+}
 PRIVATE |= {"Manufacturer": "Scanwerk", "SeriesDescription": "Muster portal"}
 
 

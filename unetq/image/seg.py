@@ -56,6 +56,7 @@ KEPT = (
     "ImagePositionPatient",
 )
 
+
 @dataclass(frozen=True)
 class SegAbout:
     """What a SEG says of itself.
@@ -188,7 +189,10 @@ def _segment(number: int, label: tuple[str, str], about: SegAbout) -> hd.seg.Seg
 
 def _person(words: str) -> str:
     """A name as a DICOM PN: of what a person types, what is no part of its syntax."""
-    return "".join(" " if letter in "\\^=" else letter for letter in words if letter.isprintable())[: LONG_STRING - 1] + "^"
+    return (
+        "".join(" " if letter in "\\^=" else letter for letter in words if letter.isprintable())[: LONG_STRING - 1]
+        + "^"
+    )
 
 
 def _repeated(header: pydicom.Dataset, anonymous: bool) -> Any:
