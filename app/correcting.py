@@ -11,6 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from unetq.app import frame
+from unetq.app.audit import show_time
 from unetq.app.bench import Bench
 from unetq.app.planes import Grid, Plane, Point
 from unetq.app.scene import DRAFT
@@ -80,7 +81,7 @@ def correct_panel(bench: Bench) -> None:
     saved = frame.versions().of(study)
     if saved:
         st.dataframe(
-            [{"Version": v.number, "Who": v.user, "When": v.time, "From": v.base, "Why": v.note} for v in saved],
+            [{"": v.number, "Who": v.user, "When": show_time(v.time), "Why": v.note, "From": v.base} for v in saved],
             hide_index=True,
         )
         st.caption(f"Kept in {frame.versions().folder / study.hash}.")

@@ -9,21 +9,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 from unetq.app.planes import Grid
 from unetq.app.render import Display, overlay
 from unetq.app.scene import scale_of
 from unetq.app.study import Mask, Study
 from unetq.errors import UserError
-from unetq.image.read import READERS, write_mask
+from unetq.image.read import READERS, write_mask, write_volume
 from unetq.report.paint import png
 from unetq.runtime.meta import Label
 
-__all__ = ["FORMATS", "Origin", "SegOptions", "formats", "mask_file", "pictures_file", "seg_file"]
+__all__ = ["FORMATS", "Origin", "SegOptions", "formats", "mask_file", "pair_file", "pictures_file", "seg_file"]
 
 # Words on the page -> suffix.
 FORMATS = {"NIfTI": ".nii.gz", "TIFF": ".tif", "PNG": ".png"}
 OWN = {"nifti": "NIfTI", "tiff": "TIFF", "png": "PNG"}
+
+
+HOW = """Unpack all of these zips into one folder, then train on it:
+
+    unetq data prepare folder FOLDER{labels}
+
+Where a person has several studies, say with --subject how to find the person in the names.
+"""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,29 @@ def pictures_file(mask: Mask, study: Study, display: Display) -> tuple[str, byte
             pixels = overlay(grid.cut(image, plane, point), grid.cut(labels, plane, point), shown)
             packed.writestr(f"slice-{k + 1:04d}.png", png(pixels))
     return _named(study, "-pictures.zip"), out.getvalue()
+
+
+def pair_file(mask: Mask, study: Study, labels: Sequence[Label]) -> tuple[str, bytes]:
+    """A zip of image and mask under one name, as `unetq data prepare folder` takes them; several unpack into one folder.
+
+    The name holds the folders that the study lies in, so that its subject can be found in it.
+    """
+    suffix = FORMATS[OWN[study.volume.format]]
+    path = Path(study.name)
+    stem = "_".join([*path.parent.parts, _named(study, "").removesuffix("-mask"), study.hash[:8]])
+    named = "".join(f" --label {value}={quote(label.name)}" for value, label in enumerate(labels, 1))
+    out = io.BytesIO()
+    with (
+        tempfile.TemporaryDirectory(prefix="unetq-") as folder,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed,
+    ):
+        files = {kind: Path(folder) / f"{kind}{suffix}" for kind in ("images", "masks")}
+        write_volume(study.volume, files["images"])
+        write_mask(mask, study.volume, files["masks"])
+        for kind, file in files.items():
+            packed.write(file, f"{kind}/{stem}{suffix}")
+        packed.writestr("README.txt", HOW.format(labels=named))
+    return f"{stem}-training.zip", out.getvalue()
 
 
 def seg_file(mask: Mask, study: Study, origin: Origin, labels: Sequence[Label], options: Sequence[str]) -> bytes:

@@ -13,7 +13,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from unetq.app import frame
-from unetq.app.audit import now
+from unetq.app.audit import now, show_time
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
 from unetq.app.floating import CHECKPOINT, ENGINE, uncertainty_float
@@ -240,6 +240,6 @@ def review_panel(bench: Bench) -> None:
     if not found:
         st.caption("Not reviewed yet. The keys P and F save a verdict at once.")
     for review in found[:8]:
-        about = f"{review.time[:16].replace('T', ' ')} UTC, {review.user}, {review.models}"
+        about = f"{show_time(review.time)}, {review.user}, {review.models}"
         st.markdown(f"**{MARKS[review.verdict]}**")
         st.text("\n".join(filter(None, (review.comment, about))))

@@ -10,7 +10,7 @@ import streamlit as st
 
 from unetq.app import frame
 from unetq.app.bench import Bench
-from unetq.app.export import Origin, SegOptions, formats, mask_file, pictures_file, seg_file
+from unetq.app.export import Origin, SegOptions, formats, mask_file, pair_file, pictures_file, seg_file
 from unetq.app.judging import agreements_of, measure_lines, sizes_of, tolerance_of
 from unetq.app.measure import remarks
 from unetq.app.pdf import pdf
@@ -33,11 +33,11 @@ def save_panel(bench: Bench, look: Look) -> None:
         "Format", formats(study), default=formats(study)[0], key=f"format {study.hash}", required=True
     )
     _button(f"Save mask as {kind}", lambda: mask_file(mask, study, kind or formats(study)[0]), bench, name)
+    labels = bench.results[name].labels if name in bench.results else bench.coded
     if study.headers:
         options = st.pills(
             "DICOM SEG", (SegOptions.EMPTY, SegOptions.ANONYMOUS), selection_mode="multi", key="seg options"
         )
-        labels = bench.results[name].labels if name in bench.results else bench.coded
         _button(
             "Save as DICOM SEG",
             lambda: ("mask.dcm", seg_file(mask, study, _origin(bench, name), labels, options)),
@@ -47,6 +47,7 @@ def save_panel(bench: Bench, look: Look) -> None:
     elif find_spec("highdicom") is None:
         st.caption("With `pip install 'unetq[dicom]'` the mask of a DICOM series can be saved as a DICOM SEG.")
     _button("Save pictures (zip of PNG)", lambda: pictures_file(mask, study, look.display), bench, name)
+    _button("Save for training (zip of image and mask)", lambda: pair_file(mask, study, labels), bench, name)
     st.divider()
     nameless = st.checkbox("Leave the study's name out of the report", key="nameless")
     _button(
