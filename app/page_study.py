@@ -36,11 +36,10 @@ def page() -> None:
         if study is not None:
             sidebar.forget_truth(study)
         models = sidebar.model_panel()
-        job = st.session_state.get("job")
-        ready = bool(study and models and not (job and job.running))
+        missing = sidebar.missing_of(study, models) if study else {}
+        ready = bool(missing) and not sidebar.busy()
         if st.button("Segment", type="primary", width="stretch", disabled=not ready, key="segment") and study:
-            sidebar.start(study, models)
-        sidebar.jobs_panel()
+            sidebar.start(study, missing)
         with st.expander("Ground truth (optional)", expanded=bool(st.session_state.get("truth_path"))):
             truth = sidebar.open_panel("Ground truth", "truth")
         if not frame.settings().proxy_header:
@@ -52,6 +51,12 @@ def page() -> None:
         return
     frame.banner(study.name, about(study))
     with frame.guarded():
+        sidebar.jobs_panel()
+        missing = sidebar.missing_of(study, models)
+        # On a small screen the panel with the other button is closed.
+        if missing and not sidebar.busy() and st.button(f"Segment with {', '.join(missing)}"):
+            sidebar.start(study, missing)
+            st.rerun()
         viewing(_bench(study, models, truth))
 
 

@@ -21,7 +21,17 @@ from unetq.app.quality import changed_at
 from unetq.app.study import SUFFIXES, Study, find_studies, model_name, open_study, open_truth, with_uploads
 from unetq.runtime.memory import peak_rss_bytes
 
-__all__ = ["forget_truth", "jobs_panel", "model_panel", "open_panel", "results_of", "start", "truth_mask"]
+__all__ = [
+    "busy",
+    "forget_truth",
+    "jobs_panel",
+    "missing_of",
+    "model_panel",
+    "open_panel",
+    "results_of",
+    "start",
+    "truth_mask",
+]
 
 # What has become of a study, the last thing that counts first.
 MARKS = {"passed": "✓", "failed": "✗", "corrected": "✎", "segmented": "●"}
@@ -159,11 +169,20 @@ def results_of(study: Study, models: Mapping[str, Path]) -> dict[str, Result]:
     return {name: result for name, result in kept.items() if result is not None}
 
 
-def start(study: Study, models: Mapping[str, Path]) -> None:
-    """Segments with each model that has no kept result, in the background; short runs end before the page goes on."""
-    missing = {name: path for name, path in models.items() if frame.kept_results().get(study, path) is None}
-    if not missing:
-        return
+def missing_of(study: Study, models: Mapping[str, Path]) -> dict[str, Path]:
+    """Those of the chosen models that have no kept result."""
+    kept = results_of(study, models)
+    return {name: path for name, path in models.items() if name not in kept}
+
+
+def busy() -> bool:
+    """Whether the session's job runs."""
+    job: Job | None = st.session_state.get("job")
+    return bool(job and job.running)
+
+
+def start(study: Study, missing: Mapping[str, Path]) -> None:
+    """Segments with these models in the background; short runs end before the page goes on."""
     work = partial(
         _segment_all, study=study, models=missing, log=(frame.audit(), frame.user()), kept=frame.kept_results()
     )
@@ -195,8 +214,9 @@ def _progress() -> None:
     job: Job = st.session_state["job"]
     if not job.running:
         st.rerun()
-    st.progress(min(job.done, 1.0), job.words)
-    st.button("Cancel", key="cancel", on_click=job.cancel, disabled=job.cancelled, width="stretch")
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    left.progress(min(job.done, 1.0), job.words)
+    right.button("Cancel", key="cancel", on_click=job.cancel, disabled=job.cancelled, width="stretch")
 
 
 def _segment_all(
