@@ -20,10 +20,11 @@ from unetq.app.floating import CHECKPOINT, ENGINE, uncertainty_float
 from unetq.app.inference import uncertainty
 from unetq.app.jobs import Job
 from unetq.app.measure import Agreement, Size, agreement, remarks, show_area, show_volume, size_of
+from unetq.app.opening import go_to, next_study
 from unetq.app.planes import Grid
 from unetq.app.quality import Review
+from unetq.app.running import watch
 from unetq.app.scene import Look
-from unetq.app.sidebar import watch
 from unetq.app.study import Study
 from unetq.report.words import NONE, show_bytes, show_mm, show_ms
 
@@ -231,6 +232,11 @@ def review_panel(bench: Bench) -> None:
         verdict = "fail"
     if st.button("Save the comment alone", width="stretch", disabled=not comment.strip()):
         verdict = "comment"
+    further = next_study(study.name)
+    if further and st.button(
+        "Next study without a verdict", shortcut="n", width="stretch", on_click=go_to, args=(further,)
+    ):
+        st.rerun()
     if verdict:
         shown = ", ".join(bench.judged) or NONE
         frame.reviews().add(Review(now(), frame.user(), study.hash, study.name, shown, verdict, comment.strip()))

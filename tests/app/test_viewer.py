@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def page(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> testing
 
 def opened(monkeypatch: pytest.MonkeyPatch, *words: Any) -> testing.AppTest:
     monkeypatch.setattr(sys, "argv", ["main.py", *map(str, words)])
+    kept_results.clear()
     return testing.AppTest.from_file(str(unetq.app.main.__file__), default_timeout=60).run()
 
 
@@ -427,6 +429,51 @@ def test_the_ground_truth_of_another_study_does_not_stay(page: testing.AppTest, 
     segmented(page, made.nifti, made.truth)
     page.selectbox(key="study_path").set_value(made.tiff.name).run()
     assert page.selectbox(key="truth_path").value is None and "Dice" not in words(page) and not page.error
+
+
+def test_the_next_study_is_the_next_without_a_verdict(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root").mkdir()
+    for file in (made.nifti, made.tiff, made.png, made.truth, made.truth_255):
+        shutil.copy(file, tmp_path / "root")
+    page = opened(monkeypatch, "--models", made.runs, "--root", tmp_path / "root", "--store", tmp_path / "store")
+    field = page.selectbox(key="study_path")
+    assert field.options == ["study.nii.gz", "study.png", "study.tif", "truth.nii.gz", "truth.tif"], "masks are last"
+    field.set_value(made.nifti.name).run()
+    assert page.selectbox(key="truth_path").options[:2] == ["truth.nii.gz", "truth.tif"], "and here they are first"
+    panel(page, "Review")
+    button(page, "Pass").click().run()
+    seen = []
+    for verdict in ("Fail", "Pass"):
+        button(page, "Next study without a verdict").click().run()
+        seen.append(page.selectbox(key="study_path").value)
+        assert not page.exception and seen[-1] in words(page)
+        button(page, verdict).click().run()
+    page.run()
+    assert seen == ["study.png", "study.tif"], "no mask, and none twice"
+    assert "Next study without a verdict" not in [one.label for one in page.button]
+    assert page.selectbox(key="study_path").options[:3] == ["✓ study.nii.gz", "✗ study.png", "✓ study.tif"]
+
+
+def test_the_ground_truth_s_list_begins_with_what_is_named_alike(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("s1-image.nii.gz", "s2-image.nii.gz"):
+        shutil.copy(made.nifti, tmp_path / name)
+        shutil.copy(made.truth, tmp_path / name.replace("image", "mask"))
+    page = opened(monkeypatch, "--models", made.runs, "--root", tmp_path, "--store", tmp_path / "store")
+    page.selectbox(key="study_path").set_value("s2-image.nii.gz").run()
+    assert page.selectbox(key="truth_path").options[0] == "s2-mask.nii.gz"
+
+
+def test_segment_is_offered_in_the_page_too_until_there_is_nothing_to_run(page: testing.AppTest, made: Made) -> None:
+    page.selectbox(key="study_path").set_value(made.nifti.name)
+    page.pills(key="models").set_value(["W4A6", "W2A2"]).run()
+    button(page, "Segment with W4A6, W2A2").click().run()
+    finished(page)
+    assert not page.exception and not page.error and "W2A2" in words(page)
+    assert button(page, "Segment").disabled and not [one for one in page.button if "Segment with" in one.label]
 
 
 def test_what_was_opened_last_is_shown(page: testing.AppTest, made: Made) -> None:
