@@ -131,10 +131,14 @@ def next_study(now: str) -> str | None:
     return left[0] if left else None
 
 
-def go_to(path: str) -> None:
-    """Opens a path of the list in the next run of the page: a callback of a button."""
+def go_to(path: str, truth: str | None = None) -> None:
+    """Opens a study, and its ground truth, in the next run of the page: a callback of a button."""
     st.session_state["study_path"] = path
     _came("study", "path")
+    if truth is not None:
+        st.session_state["truth_path"] = truth
+        _came("truth", "path")
+        st.session_state.pop("truth of", None)  # it is of the study that comes
 
 
 def _came(key: str, source: str) -> None:
