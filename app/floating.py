@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -134,7 +135,9 @@ def _finished(command: list[str], on_tile: Step | None) -> dict[str, Any]:
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
     )
-    listeners = [threading.Thread(target=heard.listen, args=(pipe,)) for pipe in (process.stdout, process.stderr)]
+    atexit.register(process.kill)  # a server that is stopped takes its thread away without a word
+    pipes = process.stdout, process.stderr
+    listeners = [threading.Thread(target=heard.listen, args=(pipe,), daemon=True) for pipe in pipes]
     try:
         for listener in listeners:
             listener.start()
@@ -149,9 +152,10 @@ def _finished(command: list[str], on_tile: Step | None) -> dict[str, Any]:
     finally:
         process.kill()
         process.wait()
+        atexit.unregister(process.kill)
         for listener in listeners:
             listener.join()
-    out, told = (heard.lines[pipe] for pipe in (process.stdout, process.stderr))
+    out, told = (heard.lines[pipe] for pipe in pipes)
     if process.returncode:
         words = [line.strip() for line in told if line.strip()]
         raise UserError(words[-1].removeprefix("unetq: ") if words else "The float network's process was stopped.")

@@ -101,7 +101,11 @@ def _setting(report: dict[str, Any], dataset: str, clicked: str | None, path: An
     cases = cases_of(report, dataset, label, path.parent)
     if not cases:
         return
-    st.dataframe({"Test case, the worst first": list(cases), "Dice": list(cases.values())}, hide_index=True, height=230)
+    st.dataframe(
+        {"Test case, the worst first": list(cases), "Dice": list(cases.values())},
+        hide_index=True,
+        height=min(230, 36 * (len(cases) + 1)),
+    )
     case = st.selectbox("Case", list(cases), format_func=lambda name: f"{name}, Dice {cases[name]:.4f}")
     found = open_case(report, dataset, label, path.parent, case)
     if found is None:

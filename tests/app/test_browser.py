@@ -87,7 +87,10 @@ def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         port = probe.getsockname()[1]
     served = Served(f"http://{ADDRESS}:{port}", folder / "store", folder / "watched")
     settings = Settings((made.runs,), made.nifti.parent, served.store)
-    environment = {**os.environ, "PYTHONPATH": str(folder), "WATCHED": str(served.watched)}
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    watch = {"PYTHONPATH": str(folder), "WATCHED": str(served.watched), "TMPDIR": str(temporary)}
+    environment = {**os.environ, **watch}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
     process = subprocess.Popen(command(Server(port=port, settings=settings)), **quiet)
     try:
@@ -105,6 +108,7 @@ def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     finally:
         process.terminate()
         process.wait(60)
+    assert list(temporary.iterdir()) == [], "temporary files are gone when the server is"
 
 
 def choose(page: Any, label: str, text: str) -> None:
@@ -172,6 +176,9 @@ def test_from_an_upload_to_a_reviewed_correction(server: Served, ct: Path, tmp_p
         assert page.locator('[data-testid="stException"]').count() == 0
         browser.close()
 
+    assert list((server.watched.parent / "tmp").glob("unetq-*")) == [], (
+        "uploads are on the disk only while they are read"
+    )
     assert ("ct.zip", "pass") in {(line["name"], line["verdict"]) for line in lines}
     assert "Research use only, not a medical device" in report
     folder = Versions(server.store).folder / open_study(ct).hash
