@@ -100,6 +100,7 @@ def _setting(report: dict[str, Any], dataset: str, clicked: str | None, path: An
     )
     cases = cases_of(report, dataset, label, path.parent)
     if not cases:
+        st.caption("Its runs are not where the report found them, so there are no cases to see.")
         return
     st.dataframe(
         {"Test case, the worst first": list(cases), "Dice": list(cases.values())},

@@ -71,7 +71,7 @@ def cases_of(report: Mapping[str, Any], dataset: str, setting: str, base: Path) 
         report: of `read_report`.
         dataset: name of the data set.
         setting: label of the setting.
-        base: folder that relative run folders are below, where they are not below the current one.
+        base: folder of the report; relative run folders are below the current one, this one, or one above this.
     """
     values: dict[str, list[float]] = {}
     for folder in _runs(report, dataset, setting, base):
@@ -115,5 +115,6 @@ def _runs(report: Mapping[str, Any], dataset: str, setting: str, base: Path) -> 
     named = [
         run["run"] for run in report.get("runs", []) if (run.get("dataset"), run.get("label")) == (dataset, setting)
     ]
-    found = [next((f for f in (Path(run), base / run) if (f / "test.json").is_file()), None) for run in named]
+    starts = (Path(), base, *base.resolve().parents)
+    found = [next((start / run for start in starts if (start / run / "test.json").is_file()), None) for run in named]
     return [folder for folder in found if folder is not None]

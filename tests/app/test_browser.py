@@ -23,12 +23,15 @@ import numpy as np
 import pytest
 
 from tests.app.made import Made, add_float, make
+from tests.report import fake
 from unetq.app.launch import ADDRESS, Server, command
 from unetq.app.planes import Grid
+from unetq.app.quality import Reviews
 from unetq.app.settings import Settings
 from unetq.app.study import open_study
 from unetq.app.versions import Versions
 from unetq.image.read import read_mask
+from unetq.report.report import report
 
 sync_api = pytest.importorskip("playwright.sync_api")
 sync_api.expect.set_options(timeout=30_000)  # a machine that is busy, or draws in software, takes its time
@@ -335,6 +338,48 @@ def test_without_webgl_the_page_says_so(server: Served, made: Made) -> None:
         page = solid_page(browser, server, made)
         page.get_by_text("The 3-D view needs WebGL 2").wait_for()
         assert page.locator(".frame").count() == 3, "and the planes are there"
+        browser.close()
+
+
+def test_a_click_on_a_point_shows_its_cases(server: Served, made: Made) -> None:
+    report(fake.four_runs(made.runs / "reported"), made.runs / "reported/out")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(f"{server.address}/tradeoff")
+        points = page.locator(".mark-symbol.role-mark path")
+        points.first.wait_for(timeout=180_000)
+        heading = page.locator("table.unetq-table tr").first
+        for number in range(points.count()):
+            points.nth(number).click()
+            setting = points.nth(number).get_attribute("aria-label").split("setting: ")[1].split(";")[0]
+            sync_api.expect(heading).to_have_text(setting)
+        page.get_by_role("combobox", name="Case").wait_for()
+        browser.close()
+
+
+def test_keys_save_a_verdict_but_not_while_one_types(server: Served, made: Made) -> None:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(60_000)
+        page.goto(server.address)
+        page.get_by_text("Research use only, not a medical device").wait_for(timeout=180_000)
+        choose(page, "Study: path", "study.tif")
+        page.get_by_role("radio", name="Review").click()
+        comment = page.get_by_role("textbox", name="Comment")
+        comment.click()
+        page.keyboard.type("pnf: no fit")
+        page.locator("figure").first.focus()
+        page.wait_for_timeout(2000)
+        assert comment.input_value() == "pnf: no fit" and not Reviews(server.store).of(open_study(made.tiff).hash)
+        page.keyboard.press("f")
+        page.get_by_text("✗ Fail").first.wait_for()
+        (review,) = Reviews(server.store).of(open_study(made.tiff).hash)
+        assert (review.verdict, review.comment, review.name) == ("fail", "pnf: no fit", "study.tif")
+        page.keyboard.press("n")
+        sync_api.expect(page.locator(".unetq-head b")).not_to_have_text("study.tif", timeout=60_000)
+        page.get_by_text("Not reviewed yet").wait_for()
         browser.close()
 
 

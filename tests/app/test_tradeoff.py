@@ -70,6 +70,8 @@ def test_a_point_opens_its_cases_the_worst_first(reported: Path) -> None:
     said = json.loads((Path(run["run"]) / "test.json").read_text())["dice"]["per_case"]
     assert cases == pytest.approx(said) and list(cases.values()) == sorted(cases.values())
     assert cases_of({"runs": [{**run, "run": "gone"}]}, row["dataset"], row["label"], reported.parent) == {}
+    beside = {**run, "run": str(Path(run["run"]).relative_to(reported.parent.parent))}
+    assert cases_of({"runs": [beside]}, row["dataset"], row["label"], reported.parent) == cases, "started elsewhere"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": [{}]}', '{"rows": 3}'])
