@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import shutil
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -22,104 +14,19 @@ from urllib.parse import urlparse
 import numpy as np
 import pytest
 
-from tests.app.made import Made, add_float, make
-from tests.report import fake
-from unetq.app.launch import ADDRESS, Server, command
+from tests.app.made import Made
+from tests.app.served import ARGUMENTS, CHROMIUM, Served, choose, made, server, sync_api
+from unetq.app.launch import ADDRESS
 from unetq.app.planes import Grid
-from unetq.app.quality import Reviews
-from unetq.app.settings import Settings
 from unetq.app.study import open_study
 from unetq.app.versions import Versions
 from unetq.image.read import read_mask
-from unetq.report.report import report
 
-sync_api = pytest.importorskip("playwright.sync_api")
-sync_api.expect.set_options(timeout=30_000)  # a machine that is busy, or draws in software, takes its time
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
+__all__ = ["made", "server"]  # fixtures
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's Chromium: apt-get install chromium"),
 ]
-# Python runs this in the server before anything else: every address that it connects to or looks up is written down.
-WATCH = """
-import os, socket
-def note(*words):
-    with open(os.environ["WATCHED"], "a") as file:
-        file.write(" ".join(map(str, words)) + "\\n")
-for name in ("connect", "connect_ex"):
-    def watched(self, address, real=getattr(socket.socket, name)):
-        if self.family != socket.AF_UNIX:
-            note("connect", address[0])
-        return real(self, address)
-    setattr(socket.socket, name, watched)
-def lookup(host, *rest, real=socket.getaddrinfo, **more):
-    note("lookup", host)
-    return real(host, *rest, **more)
-socket.getaddrinfo = lookup
-note("watching", "-")
-"""
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running viewer: its address, its store, and what it connected to."""
-
-    address: str
-    store: Path
-    watched: Path
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    found = make(tmp_path_factory.mktemp("viewer"), size=256)
-    add_float(found)
-    return found
-
-
-@pytest.fixture(scope="module")
-def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A viewer that serves the models of `made`."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "sitecustomize.py").write_text(WATCH)
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        port = probe.getsockname()[1]
-    served = Served(f"http://{ADDRESS}:{port}", folder / "store", folder / "watched")
-    settings = Settings((made.runs,), made.nifti.parent, served.store)
-    temporary = folder / "tmp"
-    temporary.mkdir()
-    watch = {"PYTHONPATH": str(folder), "WATCHED": str(served.watched), "TMPDIR": str(temporary)}
-    environment = {**os.environ, **watch}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    process = subprocess.Popen(command(Server(port=port, settings=settings)), **quiet)
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with (
-                suppress(urllib.error.URLError, ConnectionError),
-                urllib.request.urlopen(f"{served.address}/_stcore/health"),
-            ):
-                break
-            time.sleep(0.2)
-        else:
-            pytest.fail("the viewer did not start within a minute")
-        yield served
-    finally:
-        process.terminate()
-        process.wait(60)
-    assert list(temporary.iterdir()) == [], "temporary files are gone when the server is"
-
-
-def choose(page: Any, label: str, text: str) -> None:
-    """Chooses from a list with the keyboard."""
-    field = page.get_by_role("combobox", name=label)
-    field.click()
-    field.fill(text)
-    page.keyboard.press("Enter")
 
 
 def drag(page: Any, frame: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -341,48 +248,6 @@ def test_without_webgl_the_page_says_so(server: Served, made: Made) -> None:
         browser.close()
 
 
-def test_a_click_on_a_point_shows_its_cases(server: Served, made: Made) -> None:
-    report(fake.four_runs(made.runs / "reported"), made.runs / "reported/out")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(f"{server.address}/tradeoff")
-        points = page.locator(".mark-symbol.role-mark path")
-        points.first.wait_for(timeout=180_000)
-        heading = page.locator("table.unetq-table tr").first
-        for number in range(points.count()):
-            points.nth(number).click()
-            setting = points.nth(number).get_attribute("aria-label").split("setting: ")[1].split(";")[0]
-            sync_api.expect(heading).to_have_text(setting)
-        page.get_by_role("combobox", name="Case").wait_for()
-        browser.close()
-
-
-def test_keys_save_a_verdict_but_not_while_one_types(server: Served, made: Made) -> None:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
-        page.goto(server.address)
-        page.get_by_text("Research use only, not a medical device").wait_for(timeout=180_000)
-        choose(page, "Study: path", "study.tif")
-        page.get_by_role("radio", name="Review").click()
-        comment = page.get_by_role("textbox", name="Comment")
-        comment.click()
-        page.keyboard.type("pnf: no fit")
-        page.locator("figure").first.focus()
-        page.wait_for_timeout(2000)
-        assert comment.input_value() == "pnf: no fit" and not Reviews(server.store).of(open_study(made.tiff).hash)
-        page.keyboard.press("f")
-        page.get_by_text("✗ Fail").first.wait_for()
-        (review,) = Reviews(server.store).of(open_study(made.tiff).hash)
-        assert (review.verdict, review.comment, review.name) == ("fail", "pnf: no fit", "study.tif")
-        page.keyboard.press("n")
-        sync_api.expect(page.locator(".unetq-head b")).not_to_have_text("study.tif", timeout=60_000)
-        page.get_by_text("Not reviewed yet").wait_for()
-        browser.close()
-
-
 @pytest.mark.realdata
 def test_a_real_em_stack_from_upload_to_the_csv(server: Served, realdata: Path, tmp_path: Path) -> None:
     """Upload, run two models, compare, edit, export, read back, pass, and find it in the CSV."""
@@ -411,25 +276,3 @@ def test_a_real_em_stack_from_upload_to_the_csv(server: Served, realdata: Path, 
     corrected = Versions(server.store).load(study, 1)
     assert corrected[11, 254:258, 160:350].all() and np.array_equal(read_mask(tmp_path / "mask.tif"), corrected)
     assert ("train-volume.tif", "pass") in {(line["name"], line["verdict"]) for line in lines}
-
-
-def test_on_a_small_touch_screen_nothing_sticks_out(server: Served, made: Made) -> None:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = browser.new_context(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(server.address)
-        page.get_by_text("Research use only, not a medical device").wait_for(timeout=180_000)
-        page.get_by_text("at the upper left").wait_for()
-        page.get_by_test_id("stExpandSidebarButton").tap()
-        choose(page, "Study: path", "study.nii.gz")
-        page.get_by_text("256 x 256, 3 slices").wait_for()
-        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").tap()
-        page.locator(".frame").first.wait_for()
-        page.get_by_role("button", name="Slice on").first.tap()
-        page.locator(".steps span", has_text="3 / 3").first.wait_for()
-        width = page.evaluate("document.scrollingElement.scrollWidth")
-        boxes = [box.bounding_box() for box in page.locator(".frame").all()]
-        browser.close()
-    assert width <= 390 and all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
