@@ -11,12 +11,21 @@ from typing import Any
 from unetq.errors import UserError
 from unetq.files import make_folder
 
-__all__ = ["Audit", "now"]
+__all__ = ["Audit", "now", "show_time"]
 
 
 def now() -> str:
     """UTC time, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def show_time(time: str) -> str:
+    """A time of `now` for a person.
+
+    >>> show_time("2026-01-02T10:20:30+00:00")
+    '2026-01-02 10:20 UTC'
+    """
+    return f"{time[:16].replace('T', ' ')} UTC"
 
 
 class Audit:

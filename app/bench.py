@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unetq.app.inference import Result
 from unetq.app.scene import TRUTH, Scene
 from unetq.app.study import Mask, Study
+from unetq.runtime.meta import Label
 
 __all__ = ["Bench"]
 
@@ -24,7 +25,7 @@ class Bench:
         models: name -> file of the chosen models.
         results: of those that have run.
         masks: of the models, of the corrections, and of the ground truth.
-        labels: names of the labels 1, 2, ...
+        coded: the labels 1, 2, ... with their SNOMED CT codes.
         maps: name -> probability or entropy.
         truth_hash: of the ground truth, "" without one.
     """
@@ -33,9 +34,14 @@ class Bench:
     models: Mapping[str, Path]
     results: Mapping[str, Result]
     masks: Mapping[str, Mask]
-    labels: tuple[str, ...]
+    coded: tuple[Label, ...]
     maps: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     truth_hash: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels 1, 2, ..."""
+        return tuple(label.name for label in self.coded)
 
     @property
     def scene(self) -> Scene:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unetq.app.floating import CHECKPOINT, run_card
+from unetq.app.inference import layer_bits
 from unetq.report.words import NONE, show_bytes, show_dice
 from unetq.runtime.model import open_model
 
@@ -27,10 +28,6 @@ def card_of(path: Path) -> dict[str, str]:
     about, prep = meta.provenance, meta.prep
     window = f"intensities {prep.window[0]:g} to {prep.window[1]:g}, " if prep.window else ""
     spacing = f"{prep.spacing:g} mm a pixel, " if prep.spacing else ""
-    layers = info["layers"]
-    bits = sorted({(layer["wbits"], layer["abits"]) for layer in layers[1:-1]}) or [
-        (layers[0]["wbits"], layers[0]["abits"])
-    ]
     return {
         "Intended use": meta.intended_use or "Not said in the file.",
         "Segments": ", ".join(
@@ -38,7 +35,7 @@ def card_of(path: Path) -> dict[str, str]:
         ),
         "Trained on": _words(about, ("dataset",)) or "Not said in the file.",
         "Dice": _dice(about),
-        "Bits": ", ".join(f"{w}-bit weights, {a}-bit activations" for w, a in bits)
+        "Bits": ", ".join(f"{w}-bit weights, {a}-bit activations" for w, a in layer_bits(model))
         + "; first and last layer 8-bit weights",
         "Size": f"{show_bytes(info['bytes_file'])}, {info['parameters']:,} parameters, "
         f"1/{info['bytes_float32'] / info['bytes_file']:.1f} of the float32 network",

@@ -11,13 +11,15 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from unetq.app import frame
+from unetq.app.audit import show_time
 from unetq.app.bench import Bench
 from unetq.app.planes import Grid, Plane, Point
 from unetq.app.scene import DRAFT
 from unetq.app.study import SUFFIXES, Mask, Study, open_truth, with_uploads
 from unetq.app.versions import Brush, Version, painted, put
+from unetq.runtime.meta import Label
 
-__all__ = ["corrections", "correct_panel", "stroke", "tool"]
+__all__ = ["corrections", "correct_panel", "labels_of", "stroke", "tool"]
 
 UNDO = 50  # strokes that can be taken back
 TOOLS = ("Look", "Brush", "Eraser")
@@ -44,6 +46,11 @@ def corrections(study: Study) -> dict[str, Mask]:
         return {DRAFT: draft.mask}
     last = frame.versions().of(study)[-1:]
     return {version.title: _loaded(study, version.number, version.time) for version in last}
+
+
+def labels_of(study: Study) -> tuple[Label, ...]:
+    """The labels that the last saved version names."""
+    return tuple(Label(*label) for version in frame.versions().of(study)[-1:] for label in version.labels)
 
 
 def tool() -> dict[str, Any]:
@@ -74,16 +81,19 @@ def correct_panel(bench: Bench) -> None:
     saved = frame.versions().of(study)
     if saved:
         st.dataframe(
-            [{"Version": v.number, "Who": v.user, "When": v.time, "From": v.base, "Why": v.note} for v in saved],
+            [{"": v.number, "Who": v.user, "When": show_time(v.time), "Why": v.note, "From": v.base} for v in saved],
             hide_index=True,
         )
         st.caption(f"Kept in {frame.versions().folder / study.hash}.")
 
 
 def _start(bench: Bench) -> None:
-    names = [*bench.masks, "An empty mask", "An uploaded mask"]
+    earlier = {version.title: version for version in frame.versions().of(bench.study)[::-1]}
+    names = [*dict.fromkeys([*bench.masks, *earlier]), "An empty mask", "An uploaded mask"]
     base = st.selectbox("Correct", names, key="base")
     mask = bench.masks.get(base)
+    if mask is None and base in earlier:
+        mask = _loaded(bench.study, earlier[base].number, earlier[base].time)
     if base == "An empty mask":
         mask = np.zeros(bench.study.volume.array.shape, np.uint8)
     elif base == "An uploaded mask":
@@ -115,7 +125,8 @@ def _paint(bench: Bench, draft: Draft) -> None:
         st.rerun()
     note = st.text_input("Why", key="correction note", placeholder="For the next reader")
     if st.button("Save as a new version", type="primary", width="stretch"):
-        version = frame.versions().save(study, draft.mask, Version(0, "", frame.user(), draft.base, note))
+        labels = tuple((label.name, label.snomed) for label in bench.coded)
+        version = frame.versions().save(study, draft.mask, Version(0, "", frame.user(), draft.base, note, labels))
         frame.audit().write("correct", frame.user(), study=study.hash, version=version.number, base=version.base)
         del _drafts()[study.hash]
         st.rerun()

@@ -6,30 +6,55 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 from unetq.app.planes import Grid
 from unetq.app.render import Display, overlay
 from unetq.app.scene import scale_of
 from unetq.app.study import Mask, Study
 from unetq.errors import UserError
-from unetq.image.read import write_mask
+from unetq.image.read import READERS, write_mask, write_volume
 from unetq.report.paint import png
 from unetq.runtime.meta import Label
 
-__all__ = ["FORMATS", "SegOptions", "formats", "mask_file", "pictures_file", "seg_file"]
+__all__ = ["FORMATS", "Origin", "SegOptions", "formats", "mask_file", "pair_file", "pictures_file", "seg_file"]
 
 # Words on the page -> suffix.
 FORMATS = {"NIfTI": ".nii.gz", "TIFF": ".tif", "PNG": ".png"}
 OWN = {"nifti": "NIfTI", "tiff": "TIFF", "png": "PNG"}
 
 
+HOW = """Unpack all of these zips into one folder, then train on it:
+
+    unetq data prepare folder FOLDER{labels}
+
+Where a person has several studies, say with --subject how to find the person in the names.
+"""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a mask comes from.
+
+    Attributes:
+        name: of the model, or of the correction.
+        version: the model's hash.
+        person: who corrected it, "" for the model's own mask.
+    """
+
+    name: str
+    version: str
+    person: str = ""
+
+
 class SegOptions:
     """Choices of a DICOM SEG on the page."""
 
     EMPTY = "A frame for every slice, also the empty ones"
-    ANONYMOUS = "Without the patient's name"
+    ANONYMOUS = "De-identified"
 
 
 def formats(study: Study) -> list[str]:
@@ -59,15 +84,36 @@ def pictures_file(mask: Mask, study: Study, display: Display) -> tuple[str, byte
     return _named(study, "-pictures.zip"), out.getvalue()
 
 
-def seg_file(
-    mask: Mask, study: Study, model: tuple[str, str], labels: Sequence[Label], options: Sequence[str]
-) -> bytes:
+def pair_file(mask: Mask, study: Study, labels: Sequence[Label]) -> tuple[str, bytes]:
+    """A zip of image and mask under one name, as `unetq data prepare folder` takes them; several unpack into one folder.
+
+    The name holds the folders that the study lies in, so that its subject can be found in it.
+    """
+    suffix = FORMATS[OWN[study.volume.format]]
+    path = Path(study.name)
+    stem = "_".join([*path.parent.parts, _named(study, "").removesuffix("-mask"), study.hash[:8]])
+    named = "".join(f" --label {value}={quote(label.name)}" for value, label in enumerate(labels, 1))
+    out = io.BytesIO()
+    with (
+        tempfile.TemporaryDirectory(prefix="unetq-") as folder,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed,
+    ):
+        files = {kind: Path(folder) / f"{kind}{suffix}" for kind in ("images", "masks")}
+        write_volume(study.volume, files["images"])
+        write_mask(mask, study.volume, files["masks"])
+        for kind, file in files.items():
+            packed.write(file, f"{kind}/{stem}{suffix}")
+        packed.writestr("README.txt", HOW.format(labels=named))
+    return f"{stem}-training.zip", out.getvalue()
+
+
+def seg_file(mask: Mask, study: Study, origin: Origin, labels: Sequence[Label], options: Sequence[str]) -> bytes:
     """Content of a DICOM SEG.
 
     Args:
         mask: labels (Z, Y, X).
         study: a DICOM series.
-        model: name and hash.
+        origin: what made it.
         labels: of the model file.
         options: of `SegOptions`.
 
@@ -79,7 +125,8 @@ def seg_file(
     from unetq.image.seg import SegAbout, write_seg
 
     words = [(label.name, label.snomed) for label in labels]
-    about = SegAbout(words, *model, SegOptions.EMPTY in options, SegOptions.ANONYMOUS in options)
+    choices = SegOptions.EMPTY in options, SegOptions.ANONYMOUS in options
+    about = SegAbout(words, origin.name, origin.version, *choices, origin.person)
     with tempfile.TemporaryDirectory(prefix="unetq-") as folder:
         path = Path(folder) / "mask.dcm"
         write_seg(mask, study.headers, about, path)
@@ -88,8 +135,9 @@ def seg_file(
 
 def _named(study: Study, suffix: str) -> str:
     stem = Path(study.name).name
-    for end in (".nii.gz", *{Path(stem).suffix}):
-        stem = stem.removesuffix(end)
+    # Of a series' folder what stands behind a point is part of its name.
+    end = next((end for end in (*READERS, ".zip", ".dcm", ".ima") if stem.lower().endswith(end)), "")
+    stem = stem[: len(stem) - len(end)]
     return f"{stem}-mask{suffix}"
 
 

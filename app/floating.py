@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
@@ -31,6 +36,7 @@ __all__ = ["CHECKPOINT", "ENGINE", "find_float_runs", "run_card", "segment_float
 CHECKPOINT = "best.pt"
 ENGINE = "torch, float32"
 POLL = 0.2  # seconds between two looks at the process
+STEP = re.compile(r"(\d+)/(\d+)")  # as `unetq.cli.common.progress` writes it
 
 
 def find_float_runs(folders: Sequence[Path]) -> list[Path]:
@@ -48,7 +54,7 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
         checkpoint: best.pt of a run.
         study: an opened study; it goes to the process as a temporary NIfTI.
         results: where results are kept.
-        on_tile: called with (0, 1) while the process works; what it raises stops the process.
+        on_tile: called with (tiles done, tiles in all) as the process says them; what it raises stops the process.
 
     Raises:
         UserError: what the process says.
@@ -68,6 +74,7 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
             labels,
             checkpoint.stat().st_size,
             ENGINE,
+            "W32A32",
         )
     results.put(checkpoint, result)
     return result
@@ -123,23 +130,60 @@ def _said(words: list[str], on_tile: Step | None) -> dict[str, Any]:
 
 def _finished(command: list[str], on_tile: Step | None) -> dict[str, Any]:
     """What a verb says in JSON when it has ended; it is stopped when `on_tile` raises."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = _Heard()
+    environment = {**os.environ, "UNETQ_PROGRESS": "lines"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+    )
+    atexit.register(process.kill)  # a server that is stopped takes its thread away without a word
+    pipes = process.stdout, process.stderr
+    listeners = [threading.Thread(target=heard.listen, args=(pipe,), daemon=True) for pipe in pipes]
     try:
+        for listener in listeners:
+            listener.start()
         while True:
+            if on_tile:
+                on_tile(*heard.step)
             try:
-                out, told = process.communicate(timeout=POLL)
+                process.wait(POLL)
                 break
             except subprocess.TimeoutExpired:
-                if on_tile:
-                    on_tile(0, 1)
+                continue
     finally:
         process.kill()
         process.wait()
+        atexit.unregister(process.kill)
+        for listener in listeners:
+            listener.join()
+    out, told = (heard.lines[pipe] for pipe in pipes)
     if process.returncode:
-        lines = [line for line in told.splitlines() if line.strip()]
-        raise UserError(lines[-1].removeprefix("unetq: ") if lines else "The float network's process was stopped.")
-    said: dict[str, Any] = json.loads(out)
+        words = [line.strip() for line in told if line.strip()]
+        raise UserError(words[-1].removeprefix("unetq: ") if words else "The float network's process was stopped.")
+    said: dict[str, Any] = json.loads("".join(out))
     return said
+
+
+class _Heard:
+    """What a process says, read in threads so that neither pipe fills up.
+
+    Attributes:
+        step: (tiles done, tiles in all).
+        lines: by pipe, without those on the step.
+    """
+
+    def __init__(self) -> None:
+        self.step = (0, 1)
+        self.lines: defaultdict[IO[str] | None, list[str]] = defaultdict(list)
+
+    def listen(self, pipe: IO[str]) -> None:
+        """Reads a pipe to its end."""
+        with pipe:
+            for line in pipe:
+                found = STEP.fullmatch(line.strip())
+                if found:
+                    self.step = int(found[1]), max(int(found[2]), 1)
+                else:
+                    self.lines[pipe].append(line)
 
 
 def _config(run: Path) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def check_size(path: Path) -> None:
     # Once as stored, once converted, and the same again while it is shown.
     if 3 * promised > free:
         raise UserError(
-            f"{path.name} says that it holds {promised / 2**30:.1f} GiB of voxels, for which {free / 2**30:.1f} GiB of memory "
+            f"{path} says that it holds {promised / 2**30:.1f} GiB of voxels, for which {free / 2**30:.1f} GiB of memory "
             "are not enough: open a smaller part, or copy the file again if that is not so."
         )
 
@@ -119,6 +119,7 @@ def _promised(path: Path) -> int:
         zlib.error,
         MemoryError,
         nib.filebasedimages.ImageFileError,
+        nib.spatialimages.HeaderDataError,
     ):
         return 0
     return 4 * _picture_pixels(head)

@@ -21,7 +21,7 @@ from unetq.runtime.model import Model, open_model
 from unetq.runtime.predict import check_memory, predict
 from unetq.spec import PrepSpec
 
-__all__ = ["Result", "Results", "fitting", "memory_of", "segment", "uncertainty"]
+__all__ = ["Result", "Results", "fitting", "layer_bits", "memory_of", "segment", "uncertainty"]
 
 SMALLEST = 64  # pixels of a tile; below it the overlap is most of the work
 Step = Callable[[int, int], None]
@@ -39,6 +39,7 @@ class Result:
         labels: the labels 1, 2, ... and their SNOMED CT codes.
         bytes_file: size of the model file.
         isa: instruction set of the kernels.
+        bits: of weights and activations, like "W4A6".
         warning: a sentence where memory made the tile smaller, or "".
     """
 
@@ -49,6 +50,7 @@ class Result:
     labels: tuple[Label, ...]
     bytes_file: int
     isa: str
+    bits: str
     warning: str = ""
 
 
@@ -67,6 +69,11 @@ class Results:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
+
+    def studies(self) -> set[str]:
+        """Hashes of the studies that have a kept result."""
+        with self._lock:
+            return {study for study, _ in self._kept}
 
     def put(self, path: Path, result: Result) -> None:
         """Keeps the result of a model file, and drops the oldest where room is short."""
@@ -108,9 +115,16 @@ def segment(path: Path, study: Study, results: Results, on_tile: Step | None = N
     seconds = time.perf_counter() - start
     held = memory_of(model, study, prep)
     key = (study.hash, model.hash)
-    result = Result(key, mask, seconds, held, model.meta.labels, path.stat().st_size, model.isa, warning)
+    bits = " and ".join(f"W{w}A{a}" for w, a in layer_bits(model))
+    result = Result(key, mask, seconds, held, model.meta.labels, path.stat().st_size, model.isa, bits, warning)
     results.put(path, result)
     return result
+
+
+def layer_bits(model: Model) -> list[tuple[int, int]]:
+    """Bits of weights and of activations that occur in a model, without its first and last layer, which have their own."""
+    layers = [(op.wbits, model.graph.tensors[op.output].bits) for op in model.graph.weighted]
+    return sorted(set(layers[1:-1] or layers[:1]))
 
 
 def fitting(model: Model, study: Study) -> tuple[PrepSpec, str]:

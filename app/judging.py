@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,18 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from unetq.app import frame
-from unetq.app.audit import now
+from unetq.app.audit import now, show_time
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
 from unetq.app.floating import CHECKPOINT, ENGINE, uncertainty_float
 from unetq.app.inference import uncertainty
 from unetq.app.jobs import Job
 from unetq.app.measure import Agreement, Size, agreement, remarks, show_area, show_volume, size_of
+from unetq.app.opening import go_to, next_study
 from unetq.app.planes import Grid
 from unetq.app.quality import Review
+from unetq.app.running import watch
 from unetq.app.scene import Look
-from unetq.app.sidebar import watch
 from unetq.app.study import Study
 from unetq.report.words import NONE, show_bytes, show_mm, show_ms
 
@@ -179,15 +181,18 @@ def _uncertainty(bench: Bench) -> None:
         job = st.session_state.get("job")
         if st.button("Show probability and entropy", width="stretch", disabled=bool(job and job.running)):
             keep = st.session_state.setdefault("maps", {})
-            work = partial(_maps, bench=bench, name=name, flips=flips, keep=keep)
+            log = partial(frame.audit().write, "uncertainty", frame.user())
+            work = partial(_maps, bench=bench, name=name, flips=flips, keep=keep, log=log)
             watch(Job(f"How sure {name} is", work))
             st.rerun()
 
 
-def _maps(report: Any, bench: Bench, name: str, flips: bool, keep: dict[str, Any]) -> None:
-    path = bench.models[name]
+def _maps(report: Any, bench: Bench, name: str, flips: bool, keep: dict[str, Any], log: Callable[..., None]) -> None:
+    path, result, start = bench.models[name], bench.results[name], time.perf_counter()
     maps_of = uncertainty_float if path.name == CHECKPOINT else uncertainty
     found = maps_of(path, bench.study, flips, report)
+    seconds = round(time.perf_counter() - start, 3)
+    log(study=bench.study.hash, model=result.key[1], bits=result.bits, flips=flips, seconds=seconds)
     keep.clear()  # of one study at a time: they are as large as its masks
     keep[bench.study.hash] = {f"{kind}: {name}": values for kind, values in found.items()}
 
@@ -227,6 +232,11 @@ def review_panel(bench: Bench) -> None:
         verdict = "fail"
     if st.button("Save the comment alone", width="stretch", disabled=not comment.strip()):
         verdict = "comment"
+    further = next_study(study.name)
+    if further and st.button(
+        "Next study without a verdict", shortcut="n", width="stretch", on_click=go_to, args=(further,)
+    ):
+        st.rerun()
     if verdict:
         shown = ", ".join(bench.judged) or NONE
         frame.reviews().add(Review(now(), frame.user(), study.hash, study.name, shown, verdict, comment.strip()))
@@ -236,6 +246,6 @@ def review_panel(bench: Bench) -> None:
     if not found:
         st.caption("Not reviewed yet. The keys P and F save a verdict at once.")
     for review in found[:8]:
-        about = f"{review.time[:16].replace('T', ' ')} UTC, {review.user}, {review.models}"
+        about = f"{show_time(review.time)}, {review.user}, {review.models}"
         st.markdown(f"**{MARKS[review.verdict]}**")
         st.text("\n".join(filter(None, (review.comment, about))))

@@ -8,12 +8,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from unetq.app import frame, sidebar
+from unetq.app import frame, opening, running
 from unetq.app.bench import Bench
-from unetq.app.correcting import corrections
+from unetq.app.correcting import corrections, labels_of
 from unetq.app.scene import TRUTH
 from unetq.app.study import Study
 from unetq.app.viewing import viewing
+from unetq.runtime.meta import Label
 
 __all__ = ["about", "page"]
 
@@ -31,17 +32,16 @@ def page() -> None:
     """Draws the page once."""
     with st.sidebar, frame.guarded():
         st.markdown("##### Study")
-        study = sidebar.open_panel("Study", "study")
+        study = opening.open_panel("Study", "study")
         if study is not None:
-            sidebar.forget_truth(study)
-        models = sidebar.model_panel()
-        job = st.session_state.get("job")
-        ready = bool(study and models and not (job and job.running))
+            opening.forget_truth(study)
+        models = running.model_panel()
+        missing = running.missing_of(study, models) if study else {}
+        ready = bool(missing) and not running.busy()
         if st.button("Segment", type="primary", width="stretch", disabled=not ready, key="segment") and study:
-            sidebar.start(study, models)
-        sidebar.jobs_panel()
+            running.start(study, missing)
         with st.expander("Ground truth (optional)", expanded=bool(st.session_state.get("truth_path"))):
-            truth = sidebar.open_panel("Ground truth", "truth")
+            truth = opening.open_panel("Ground truth", "truth", study.name if study else "")
         if not frame.settings().proxy_header:
             st.text_input("Your name, for reviews and corrections", key="reviewer", placeholder=frame.user())
     if study is None:
@@ -51,18 +51,26 @@ def page() -> None:
         return
     frame.banner(study.name, about(study))
     with frame.guarded():
+        # A place of its own, so that what stands below is not made anew when a run begins or ends.
+        with st.container():
+            running.jobs_panel()
+            missing = running.missing_of(study, models)
+            # On a small screen the panel with the other button is closed.
+            if missing and not running.busy() and st.button(f"Segment with {', '.join(missing)}"):
+                running.start(study, missing)
+                st.rerun()
         viewing(_bench(study, models, truth))
 
 
 def _bench(study: Study, models: dict[str, Path], truth: Study | None) -> Bench:
-    results = sidebar.results_of(study, models)
+    results = running.results_of(study, models)
     masks: dict[str, NDArray[np.uint8]] = {name: result.mask for name, result in results.items()}
     masks |= corrections(study)
-    labels = next((tuple(label.name for label in r.labels) for r in results.values()), ("foreground",))
+    coded = next((result.labels for result in results.values()), None) or labels_of(study) or (Label("foreground"),)
     if truth is not None:
-        masks[TRUTH] = sidebar.truth_mask(truth, study, (truth.hash, study.hash))
+        masks[TRUTH] = opening.truth_mask(truth, study, (truth.hash, study.hash))
     maps = st.session_state.get("maps", {}).get(study.hash, {})
-    return Bench(study, models, results, masks, labels, maps, truth.hash if truth else "")
+    return Bench(study, models, results, masks, coded, maps, truth.hash if truth else "")
 
 
 def about(study: Study) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import altair as alt
 import streamlit as st
 
 from unetq.app import frame
-from unetq.app.tradeoff import COSTS, cases_of, find_reports, points, read_report
+from unetq.app.opening import go_to
+from unetq.app.tradeoff import COSTS, Case, cases_of, find_reports, open_case, points, read_report
 from unetq.report.words import show_bytes, show_delta, show_dice, show_ms
 
 __all__ = ["page"]
@@ -97,10 +99,29 @@ def _setting(report: dict[str, Any], dataset: str, clicked: str | None, path: An
         }
     )
     cases = cases_of(report, dataset, label, path.parent)
-    if cases:
-        st.dataframe(
-            {"Test case, the worst first": list(cases), "Dice": list(cases.values())}, hide_index=True, height=230
-        )
+    if not cases:
+        st.caption("Its runs are not where the report found them, so there are no cases to see.")
+        return
+    st.dataframe(
+        {"Test case, the worst first": list(cases), "Dice": list(cases.values())},
+        hide_index=True,
+        height=min(230, 36 * (len(cases) + 1)),
+    )
+    case = st.selectbox("Case", list(cases), format_func=lambda name: f"{name}, Dice {cases[name]:.4f}")
+    found = open_case(report, dataset, label, path.parent, case)
+    if found is None:
+        st.caption("Its image is not where the run found it, so it cannot be opened here.")
+    elif st.button("Open this case", type="primary", width="stretch", on_click=_open, args=(found,)):
+        st.switch_page("page_study.py")
+
+
+def _open(case: Case) -> None:
+    """Image, truth and models for the next run of the study page."""
+    names = {Path(file): name for name, file in frame.models().items()}
+    go_to(str(case.image.resolve()), str(case.truth.resolve()))
+    chosen = [name for model in case.models for file, name in names.items() if file.resolve() == model.resolve()]
+    if chosen:
+        st.session_state["models"] = chosen
 
 
 if __name__ == "__main__":

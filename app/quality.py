@@ -13,11 +13,13 @@ from pathlib import Path
 from unetq.errors import UserError
 from unetq.files import make_folder
 
-__all__ = ["VERDICTS", "Review", "Reviews", "csv_of"]
+__all__ = ["VERDICTS", "Review", "Reviews", "changed_at", "csv_of"]
 
 VERDICTS = ("pass", "fail", "comment")
 TABLE = """CREATE TABLE IF NOT EXISTS reviews (number INTEGER PRIMARY KEY, time TEXT NOT NULL, user TEXT NOT NULL,
 study TEXT NOT NULL, name TEXT NOT NULL, models TEXT NOT NULL, verdict TEXT NOT NULL, comment TEXT NOT NULL)"""
+# Where a study was opened: a list of files knows no hashes, and many a series has the same name as others.
+PLACES = """CREATE TABLE IF NOT EXISTS places (path TEXT PRIMARY KEY, changed INTEGER NOT NULL, study TEXT NOT NULL)"""
 # A spreadsheet takes a cell that begins so for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -77,9 +79,22 @@ class Reviews:
         """The verdicts on a study, the latest first."""
         return [review for review in self.all() if review.study == study]
 
-    def states(self) -> dict[str, str]:
-        """Name of a study -> its latest pass or fail."""
-        return {review.name: review.verdict for review in reversed(self.all()) if review.verdict != "comment"}
+    def verdicts(self) -> dict[str, str]:
+        """Hash of a study -> its latest pass or fail."""
+        return {review.study: review.verdict for review in reversed(self.all()) if review.verdict != "comment"}
+
+    def place(self, path: Path, changed: int, study: str) -> None:
+        """Remembers which study lies at a path, as long as the file there is not changed (ns)."""
+        with self._open() as database:
+            database.execute("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", (str(path), changed, study))
+
+    def places(self) -> dict[Path, str]:
+        """Path -> hash of the study that was opened there, of the files that are as they were."""
+        if not self.path.is_file():
+            return {}
+        with self._open() as database:
+            rows = database.execute("SELECT path, changed, study FROM places").fetchall()
+        return {Path(path): study for path, changed, study in rows if changed == changed_at(Path(path))}
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -87,9 +102,18 @@ class Reviews:
         try:
             with closing(sqlite3.connect(self.path, timeout=10)) as database, database:
                 database.execute(TABLE)
+                database.execute(PLACES)
                 yield database
         except sqlite3.Error as error:
             raise UserError(f"The reviews in {self.path} cannot be read or written: {error}.") from None
+
+
+def changed_at(path: Path) -> int:
+    """When a file or folder was changed, ns; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def csv_of(reviews: Sequence[Review]) -> str:

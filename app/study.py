@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ __all__ = [
     "Study",
     "find_models",
     "find_studies",
+    "like_mask",
     "model_name",
     "open_study",
     "open_truth",
@@ -36,6 +38,7 @@ __all__ = [
 Mask = NDArray[np.uint8]
 # An upload of a series is its zip or all of its files, which may have no suffix: the content decides.
 SUFFIXES = ("zip", "dcm", "ima", "nii", "gz", "tif", "tiff", "png", "jpg", "jpeg")
+MASK_WORDS = re.compile(r"mask|label|truth|(?<![a-z])(seg|gt)(?![a-z])", re.IGNORECASE)
 LISTED = 500  # studies of a root that are offered
 
 
@@ -143,6 +146,15 @@ def find_studies(root: Path) -> list[str]:
         if len(found) >= LISTED:
             break
     return sorted(found[:LISTED])
+
+
+def like_mask(path: str) -> bool:
+    """Whether a path's words say that it is a mask, not a study: a guess, which orders lists and forbids nothing.
+
+    >>> like_mask("gm/site1-sc01-mask-r1.nii.gz"), like_mask("labelsTr/em_1.nii.gz"), like_mask("gm/site1-sc01-image.nii.gz")
+    (True, True, False)
+    """
+    return bool(MASK_WORDS.search(path))
 
 
 def find_models(folders: Sequence[Path | str]) -> list[Path]:

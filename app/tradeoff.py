@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from unetq.errors import UserError
 from unetq.report.recommend import front
 
-__all__ = ["COSTS", "cases_of", "find_reports", "points", "read_report"]
+__all__ = ["COSTS", "Case", "cases_of", "find_reports", "open_case", "points", "read_report"]
 
 # Words on the page -> (column of table.json, unit's bytes or 1, unit).
 COSTS = {
@@ -18,6 +20,7 @@ COSTS = {
     "Time of one image": ("ms_median", 1.0, "ms"),
     "Resident memory": ("peak_rss_bytes", 2.0**20, "MiB"),
 }
+MODELS = ("model.gguf", "best.pt")
 NEEDED = ("label", "dataset", "dice_mean", "bytes_honest")
 
 
@@ -68,15 +71,10 @@ def cases_of(report: Mapping[str, Any], dataset: str, setting: str, base: Path) 
         report: of `read_report`.
         dataset: name of the data set.
         setting: label of the setting.
-        base: folder that relative run folders are below, where they are not below the current one.
+        base: folder of the report; relative run folders are below the current one, this one, or one above this.
     """
     values: dict[str, list[float]] = {}
-    for run in report.get("runs", []):
-        if run.get("dataset") != dataset or run.get("label") != setting:
-            continue
-        folder = next((f for f in (Path(run["run"]), base / run["run"]) if (f / "test.json").is_file()), None)
-        if folder is None:
-            continue
+    for folder in _runs(report, dataset, setting, base):
         try:
             cases = json.loads((folder / "test.json").read_text(encoding="utf-8"))["dice"]["per_case"]
             for case, dice in cases.items():
@@ -85,3 +83,38 @@ def cases_of(report: Mapping[str, Any], dataset: str, setting: str, base: Path) 
             raise UserError(f"{folder / 'test.json'} is damaged: evaluate the run again.") from None
     means = {case: sum(found) / len(found) for case, found in values.items()}
     return dict(sorted(means.items(), key=lambda item: item[1]))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files of a test case: image, truth, and the models of the setting that were tested on it."""
+
+    image: Path
+    truth: Path
+    models: tuple[Path, ...]
+
+
+def open_case(report: Mapping[str, Any], dataset: str, setting: str, base: Path, case: str) -> Case | None:
+    """The files of a test case, by what the runs say of their data; None where they are gone. Arguments as of `cases_of`."""
+    runs = _runs(report, dataset, setting, base)
+    models = [next((run / name for name in MODELS if (run / name).is_file()), None) for run in runs]
+    for run in runs:
+        try:
+            data = Path(json.loads((run / "environment.json").read_text(encoding="utf-8"))["data"]["folder"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        images = sorted(data.glob(f"imagesTr/{escape(case)}_0000.*"))
+        truths = sorted(data.glob(f"labelsTr/{escape(case)}.*"))
+        if images and truths:
+            return Case(images[0], truths[0], tuple(model for model in models if model is not None))
+    return None
+
+
+def _runs(report: Mapping[str, Any], dataset: str, setting: str, base: Path) -> list[Path]:
+    """Folders of a setting's runs, as far as they are there."""
+    named = [
+        run["run"] for run in report.get("runs", []) if (run.get("dataset"), run.get("label")) == (dataset, setting)
+    ]
+    starts = (Path(), base, *base.resolve().parents)
+    found = [next((start / run for start in starts if (start / run / "test.json").is_file()), None) for run in named]
+    return [folder for folder in found if folder is not None]

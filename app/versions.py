@@ -28,6 +28,7 @@ class Version:
         number: 1, 2, ... of its study.
         base: what it began as: a model, an earlier version, or an upload.
         note: why.
+        labels: name and SNOMED CT code of the labels 1, 2, ...
     """
 
     number: int
@@ -35,6 +36,11 @@ class Version:
     user: str
     base: str
     note: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON knows no tuples.
+        object.__setattr__(self, "labels", tuple((str(name), str(code)) for name, code in self.labels))
 
     @property
     def title(self) -> str:
@@ -71,6 +77,10 @@ class Versions:
             except (OSError, ValueError, TypeError):
                 raise UserError(f"The correction {path} is damaged: move it away.") from None
         return sorted(found, key=lambda version: version.number)
+
+    def any_of(self, study: str) -> bool:
+        """Whether the study of a hash was corrected."""
+        return any((self.folder / study).glob("*.json"))
 
     def load(self, study: Study, number: int) -> Mask:
         """The mask of a version.

@@ -51,9 +51,6 @@ def viewing(bench: Bench) -> None:
         area = st.container()
     with left, frame.guarded():
         look = toolbar(bench)
-        job = st.session_state.get("job")
-        if len(bench.results) < len(bench.models) and not (job and job.running):
-            st.info("Press Segment to run the chosen models on this study.")
         if look.solid:
             show_solid(bench, look)
         show_planes(bench, look)

@@ -1,5 +1,6 @@
 // The planes of a study: pictures come from the server; this draws cross-hair and letters and says where a person points.
 const WHEEL = 40; // pixels of scrolling to a slice
+const FLAT = 44; // pixels of height below which the letters above and below would lie on each other
 const PATIENCE = 400; // ms after which an unanswered event is given up
 
 export default function (component) {
@@ -136,7 +137,8 @@ function show(figure, pane, tool) {
     find("i.across").style.top = `${100 * pane.cross[0]}%`;
     find("i.down").style.left = `${100 * pane.cross[1]}%`;
   }
-  ["left", "right", "top", "bottom"].forEach((side, k) => (find(`.${side}`).textContent = pane.letters[k]));
+  const flat = frame.clientHeight && frame.clientHeight < FLAT;
+  ["left", "right", "top", "bottom"].forEach((side, k) => (find(`.${side}`).textContent = flat && k > 1 ? "" : pane.letters[k]));
   const ruler = find(".ruler");
   ruler.style.display = pane.ruler ? "" : "none";
   if (pane.ruler) {

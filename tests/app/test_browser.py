@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import shutil
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -22,97 +14,19 @@ from urllib.parse import urlparse
 import numpy as np
 import pytest
 
-from tests.app.made import Made, add_float, make
-from unetq.app.launch import ADDRESS, Server, command
+from tests.app.made import Made
+from tests.app.served import ARGUMENTS, CHROMIUM, Served, choose, made, server, sync_api
+from unetq.app.launch import ADDRESS
 from unetq.app.planes import Grid
-from unetq.app.settings import Settings
 from unetq.app.study import open_study
 from unetq.app.versions import Versions
 from unetq.image.read import read_mask
 
-sync_api = pytest.importorskip("playwright.sync_api")
-sync_api.expect.set_options(timeout=30_000)  # a machine that is busy, or draws in software, takes its time
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
+__all__ = ["made", "server"]  # fixtures
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's Chromium: apt-get install chromium"),
 ]
-# Python runs this in the server before anything else: every address that it connects to or looks up is written down.
-WATCH = """
-import os, socket
-def note(*words):
-    with open(os.environ["WATCHED"], "a") as file:
-        file.write(" ".join(map(str, words)) + "\\n")
-for name in ("connect", "connect_ex"):
-    def watched(self, address, real=getattr(socket.socket, name)):
-        if self.family != socket.AF_UNIX:
-            note("connect", address[0])
-        return real(self, address)
-    setattr(socket.socket, name, watched)
-def lookup(host, *rest, real=socket.getaddrinfo, **more):
-    note("lookup", host)
-    return real(host, *rest, **more)
-socket.getaddrinfo = lookup
-note("watching", "-")
-"""
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running viewer: its address, its store, and what it connected to."""
-
-    address: str
-    store: Path
-    watched: Path
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    found = make(tmp_path_factory.mktemp("viewer"), size=256)
-    add_float(found)
-    return found
-
-
-@pytest.fixture(scope="module")
-def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A viewer that serves the models of `made`."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "sitecustomize.py").write_text(WATCH)
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        port = probe.getsockname()[1]
-    served = Served(f"http://{ADDRESS}:{port}", folder / "store", folder / "watched")
-    settings = Settings((made.runs,), made.nifti.parent, served.store)
-    environment = {**os.environ, "PYTHONPATH": str(folder), "WATCHED": str(served.watched)}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    process = subprocess.Popen(command(Server(port=port, settings=settings)), **quiet)
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with (
-                suppress(urllib.error.URLError, ConnectionError),
-                urllib.request.urlopen(f"{served.address}/_stcore/health"),
-            ):
-                break
-            time.sleep(0.2)
-        else:
-            pytest.fail("the viewer did not start within a minute")
-        yield served
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def choose(page: Any, label: str, text: str) -> None:
-    """Chooses from a list with the keyboard."""
-    field = page.get_by_role("combobox", name=label)
-    field.click()
-    field.fill(text)
-    page.keyboard.press("Enter")
 
 
 def drag(page: Any, frame: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -172,6 +86,9 @@ def test_from_an_upload_to_a_reviewed_correction(server: Served, ct: Path, tmp_p
         assert page.locator('[data-testid="stException"]').count() == 0
         browser.close()
 
+    assert list((server.watched.parent / "tmp").glob("unetq-*")) == [], (
+        "uploads are on the disk only while they are read"
+    )
     assert ("ct.zip", "pass") in {(line["name"], line["verdict"]) for line in lines}
     assert "Research use only, not a medical device" in report
     folder = Versions(server.store).folder / open_study(ct).hash
@@ -359,25 +276,3 @@ def test_a_real_em_stack_from_upload_to_the_csv(server: Served, realdata: Path, 
     corrected = Versions(server.store).load(study, 1)
     assert corrected[11, 254:258, 160:350].all() and np.array_equal(read_mask(tmp_path / "mask.tif"), corrected)
     assert ("train-volume.tif", "pass") in {(line["name"], line["verdict"]) for line in lines}
-
-
-def test_on_a_small_touch_screen_nothing_sticks_out(server: Served, made: Made) -> None:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = browser.new_context(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(server.address)
-        page.get_by_text("Research use only, not a medical device").wait_for(timeout=180_000)
-        page.get_by_text("at the upper left").wait_for()
-        page.get_by_test_id("stExpandSidebarButton").tap()
-        choose(page, "Study: path", "study.nii.gz")
-        page.get_by_text("256 x 256, 3 slices").wait_for()
-        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").tap()
-        page.locator(".frame").first.wait_for()
-        page.get_by_role("button", name="Slice on").first.tap()
-        page.locator(".steps span", has_text="3 / 3").first.wait_for()
-        width = page.evaluate("document.scrollingElement.scrollWidth")
-        boxes = [box.bounding_box() for box in page.locator(".frame").all()]
-        browser.close()
-    assert width <= 390 and all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,34 @@ def test_the_mask_is_that_of_torch(made: Made, run: Path) -> None:
     assert 0 < want.mean() < 1 and np.array_equal(result.mask, want)
     assert result.isa == ENGINE and result.memory_bytes > 50e6 and 0 < result.seconds < 60
     assert result.bytes_file == (run / "best.pt").stat().st_size
-    assert set(asked) == {(0, 1)}, "asked while it works, so that it can be cancelled"
+    assert asked[0] == (0, 1) and set(asked) <= {(0, 1), *((k, 12) for k in range(1, 13))}
+    assert asked == sorted(asked), "asked while it works, so that it can be cancelled"
+
+
+def test_the_process_says_how_far_it_is() -> None:
+    script = """import sys, time
+for k in (1, 2, 3):
+    print(f"{k}/4", file=sys.stderr, flush=True)
+    time.sleep(0.5)
+print("x" * 300000, file=sys.stderr)
+print('{"a": "' + "y" * 300000 + '"}')"""
+    seen: list[tuple[int, int]] = []
+    said = floating._finished([sys.executable, "-c", script], lambda done, total: seen.append((done, total)))
+    assert len(said["a"]) == 300_000 and list(dict.fromkeys(seen)) == [(0, 1), (1, 4), (2, 4), (3, 4)]
+    for script, sentence in (("import sys; sys.exit('unetq: No.')", "^No\\.$"), ("import sys; sys.exit(3)", "stopped")):
+        with pytest.raises(UserError, match=sentence):
+            floating._finished([sys.executable, "-c", script], None)
+
+
+@pytest.mark.parametrize("verb", ["predict", "uncertainty"])
+def test_the_verbs_write_lines_of_progress_where_asked(
+    verb: str, made: Made, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNETQ_PROGRESS", "lines")
+    out = tmp_path / "mask.png" if verb == "predict" else tmp_path
+    words_ = [verb, str(run), str(made.png), "--out", str(out), "--engine", "torch", "--json"]
+    done = subprocess.run([sys.executable, "-m", "unetq.cli", *words_], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == [f"{k}/4" for k in range(1, 5)]
 
 
 @pytest.mark.parametrize("flips", [False, True])

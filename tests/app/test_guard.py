@@ -111,6 +111,46 @@ def test_headers_that_promise_more_than_memory_are_refused(tmp_path: Path, monke
         open_study(folder)
 
 
+# What is wrong in a NIfTI's header, where, and as what.
+WRONG = {
+    "offset": (108, "<f", 1e9),
+    "offset below 0": (108, "<f", -5.0),
+    "offset that is no number": (108, "<f", float("nan")),
+    "size below 0": (42, "<h", -8),
+    "huge": (42, "<hhh", 32000, 32000, 32000),
+    "9 dimensions": (40, "<h", 9),
+    "unknown type": (70, "<h", 999),
+    "no geometry": (280, "<f", float("nan")),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_hostile_nifti_is_a_sentence_that_names_it(wrong: str, tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((8, 9, 4), np.int16), np.eye(4)), tmp_path / "good.nii")
+    content = bytearray((tmp_path / "good.nii").read_bytes())
+    at, form, *values = WRONG[wrong]
+    struct.pack_into(form, content, at, *values)
+    with pytest.raises(UserError, match=r"scan\.nii") as caught:
+        with_uploads([("scan.nii", bytes(content))])
+    assert "upload" not in str(caught.value).replace("upload the file", "")
+
+
+@pytest.mark.parametrize("fault", ["no pixels", "half of them", "64 bits"])
+def test_a_hostile_slice_is_a_sentence(fault: str, tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    for path in series(tmp_path / "ct", HU):
+        header = pydicom.dcmread(path)
+        if fault == "no pixels":
+            del header.PixelData
+        elif fault == "64 bits":
+            header.BitsAllocated = 64
+        header.save_as(path)
+        if fault == "half of them":
+            path.write_bytes(path.read_bytes()[: -len(header.PixelData) // 2])
+    with pytest.raises(UserError, match="1-001"):
+        open_study(tmp_path / "ct")
+
+
 def test_a_huge_slice_without_its_pixels_is_refused(tmp_path: Path) -> None:
     series(tmp_path / "short", HU[:1], x0028_0010=4000, x0028_0011=4000)
     with pytest.raises(UserError):

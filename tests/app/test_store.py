@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
+import os
+import shlex
 import sqlite3
 import threading
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,18 @@ import pytest
 
 from tests.app.made import Made, make
 from tests.app.test_planes import stored
+from tests.image.dicom_made import series
 from unetq.app.audit import Audit
+from unetq.app.export import FORMATS, pair_file
 from unetq.app.planes import PLANES, Grid
-from unetq.app.quality import Review, Reviews, csv_of
-from unetq.app.study import open_study
+from unetq.app.quality import Review, Reviews, changed_at, csv_of
+from unetq.app.study import Study, open_study
 from unetq.app.versions import Brush, Version, Versions, painted, put
-from unetq.data_prep.folder import prepare
+from unetq.data_prep.folder import FolderOptions, parse_labels, prepare
 from unetq.errors import UserError
+from unetq.image.read import write_volume
 from unetq.runtime.dataset import Dataset
+from unetq.runtime.meta import Label
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_reviews_are_kept_filtered_and_exported(tmp_path: Path) -> None:
     reviews = Reviews(tmp_path / "new")
-    assert reviews.all() == [] and reviews.states() == {}
+    assert reviews.all() == [] and reviews.verdicts() == {} and reviews.places() == {}
     first = Review("2026-01-01T10:00:00+00:00", "anna", "h1", "a.nii", "W4A6", "fail", 'blurred, "left"\nside')
     second = Review("2026-01-02T10:00:00+00:00", "ben", "h1", "a.nii", "W4A6", "pass")
     third = Review("2026-01-03T10:00:00+00:00", "=cmd()", "h2", "b.nii", "W2A2", "comment", "@x")
@@ -40,7 +47,7 @@ def test_reviews_are_kept_filtered_and_exported(tmp_path: Path) -> None:
         reviews.add(review)
     assert Reviews(tmp_path / "new").all() == [third, second, first]
     assert reviews.all("fail") == [first] and reviews.of("h1") == [second, first]
-    assert reviews.states() == {"a.nii": "pass"}, "the latest verdict; a comment is none"
+    assert reviews.verdicts() == {"h1": "pass"}, "the latest verdict; a comment is none"
     lines = list(csv.DictReader(io.StringIO(csv_of(reviews.all()))))
     assert [line["verdict"] for line in lines] == ["comment", "pass", "fail"]
     assert lines[2]["comment"] == first.comment
@@ -50,6 +57,17 @@ def test_reviews_are_kept_filtered_and_exported(tmp_path: Path) -> None:
     (tmp_path / "new/reviews.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(UserError, match=r"reviews\.sqlite"):
         reviews.all()
+
+
+def test_a_place_holds_its_study_until_the_file_changes(tmp_path: Path) -> None:
+    reviews, path = Reviews(tmp_path / "store"), tmp_path / "a.nii"
+    path.write_bytes(b"1")
+    for study in ("h0", "h1"):
+        reviews.place(path, changed_at(path), study)
+    reviews.place(tmp_path / "gone.nii", 5, "h2")
+    assert reviews.places() == {path: "h1"}
+    os.utime(path, ns=(1, 1))
+    assert reviews.places() == {}
 
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
@@ -123,25 +141,42 @@ def test_what_is_put_is_what_is_cut(code: str, neurological: bool) -> None:
         assert (mask != before).sum() == cut.size, "nothing else changed"
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".tif"])
-def test_corrections_become_training_labels(suffix: str, made: Made, tmp_path: Path) -> None:
-    """The steps of docs/viewer.md: image and corrected mask under one name, then `unetq data prepare folder`."""
-    versions, source = Versions(tmp_path / "store"), made.nifti if suffix == ".nii.gz" else made.tiff
-    for name in ("images", "masks"):
-        (tmp_path / "pairs" / name).mkdir(parents=True)
-    saved = {}
+@pytest.mark.parametrize("kind", ["NIfTI", "TIFF", "PNG", "DICOM"])
+def test_corrections_become_training_labels(kind: str, made: Made, tmp_path: Path) -> None:
+    """The steps of docs/viewer.md: "Save for training", unpack, then the command that the zip's own README names."""
+    studies = studies_of(kind, made, tmp_path)
+    for number, study in enumerate(studies):
+        mask = np.zeros(study.volume.array.shape, np.uint8)
+        mask[:, : number + 5, 3:9] = 2
+        mask[:, :2] = 1
+        content = pair_file(mask, study, (Label("gray matter"), Label("white")))[1]
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            packed.extractall(tmp_path / "pairs")
+    readme = (tmp_path / "pairs/README.txt").read_text()
+    command = shlex.split(next(line for line in readme.splitlines() if "unetq data prepare" in line))
+    options = FolderOptions(labels=parse_labels(command[command.index("--label") + 1 :: 2]))
+    dataset = Dataset.open(prepare(tmp_path / "pairs", tmp_path / "prepared", options), 0)
+    cases = {case.name: case for split in ("train", "val", "test") for case in dataset.read_split(split)}
+    assert len(cases) == 4 and tuple(dataset.labels) == ("gray matter", "white")
+    for number, name in enumerate(sorted(cases)):
+        (study,) = (s for s in studies if s.hash[:8] in name)
+        mask = cases[name].truth
+        assert np.array_equal(cases[name].channels[0].array, study.volume.array)
+        assert (mask == 2).sum() == study.depth * (studies.index(study) + 3) * 6, number
+        assert f"p{studies.index(study)}_" in name, "the folder, by which the subject is found"
+
+
+def studies_of(kind: str, made: Made, folder: Path) -> list[Study]:
+    """Four studies of a kind in folders p0 to p3."""
+    found = []
     for number in range(4):
-        study = open_study(source)
-        mask = made.labels.copy()
-        mask[:, : 10 * number + 5] = 0
-        version = versions.save(study, mask, Version(0, "", "anna", "W4A6"))
-        saved[f"s{number}"] = mask
-        shutil.copy(source, tmp_path / f"pairs/images/s{number}{suffix}")
-        kept = versions.folder / study.hash / f"{version.number}.nii.gz"
-        shutil.copy(kept, tmp_path / f"pairs/masks/s{number}.nii.gz")
-    dataset = Dataset.open(prepare(tmp_path / "pairs", tmp_path / "prepared"), 0)
-    cases = [case for split in ("train", "val", "test") for case in dataset.read_split(split)]
-    assert len(cases) == 4
-    for case in cases:
-        (want,) = (mask for name, mask in saved.items() if name in case.name)
-        assert np.array_equal(case.truth, want) and np.array_equal(case.channels[0].array, made.image)
+        array = np.roll(made.image, 5 * number, 2)
+        if kind == "DICOM":
+            series(folder / f"d{number}", array[:, :20, :24].astype(np.int16) - 100)
+            found.append(open_study(folder / f"d{number}", f"p{number}/1.000-CT"))
+            continue
+        like = open_study({"NIfTI": made.nifti, "TIFF": made.tiff, "PNG": made.png}[kind]).volume
+        path = folder / f"s{number}{FORMATS[kind]}"
+        write_volume(replace(like, array=array[: len(like.array)]), path)
+        found.append(open_study(path, f"p{number}/{path.name}"))
+    return found

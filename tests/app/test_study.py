@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_masks_come_in_every_format_that_can_hold_them(which: str, kind: str, ma
         assert again.volume.spacing == pytest.approx(study.volume.spacing)
 
 
+def test_the_name_of_a_series_is_not_cut_at_its_point(made: Made) -> None:
+    for name, want in (("p1/1.000000-Pancreas", "1.000000-Pancreas"), ("scan.v2.nii.gz", "scan.v2"), ("a.ZIP", "a")):
+        study = replace(open_study(made.nifti), name=name)
+        assert mask_file(made.labels, study, "NIfTI")[0] == f"{want}-mask.nii.gz"
+
+
 def test_pictures_are_a_png_a_slice(made: Made) -> None:
     study = open_study(made.nifti)
     name, content = pictures_file(made.labels, study, Display(*study.window))
@@ -116,7 +123,7 @@ def test_old_results_make_room(made: Made) -> None:
     results, path = Results(limit=25), made.models[0]
     for name in "abc":
         mask = np.zeros((1, 1, 10), np.uint8)
-        results.put(path, Result((name, "model"), mask, 0.1, 1, (), 1, "scalar"))
+        results.put(path, Result((name, "model"), mask, 0.1, 1, (), 1, "scalar", "W4A6"))
     assert list(results._kept) == [("b", "model"), ("c", "model")]
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import zlib
 from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.app.made import Made, make
+from tests.app.test_viewer import button, finished, opened, words
 from tests.report import fake
 from unetq.app.bench import Bench
 from unetq.app.card import card_of
@@ -26,10 +29,11 @@ from unetq.app.render import Display
 from unetq.app.scene import Look
 from unetq.app.sheet import Sheet, sheet
 from unetq.app.study import open_study
-from unetq.app.tradeoff import cases_of, find_reports, points, read_report
+from unetq.app.tradeoff import cases_of, find_reports, open_case, points, read_report
 from unetq.errors import UserError
 from unetq.report.recommend import front
 from unetq.report.report import report
+from unetq.runtime.meta import Label
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,8 @@ def test_a_point_opens_its_cases_the_worst_first(reported: Path) -> None:
     said = json.loads((Path(run["run"]) / "test.json").read_text())["dice"]["per_case"]
     assert cases == pytest.approx(said) and list(cases.values()) == sorted(cases.values())
     assert cases_of({"runs": [{**run, "run": "gone"}]}, row["dataset"], row["label"], reported.parent) == {}
+    beside = {**run, "run": str(Path(run["run"]).relative_to(reported.parent.parent))}
+    assert cases_of({"runs": [beside]}, row["dataset"], row["label"], reported.parent) == cases, "started elsewhere"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": [{}]}', '{"rows": 3}'])
@@ -91,6 +97,52 @@ def test_the_tradeoff_page(reported: Path, tmp_path: Path, monkeypatch: pytest.M
     assert len(page.dataframe[0].value) == len(cases_of(read_report(reported), "em", setting.options[-1], tmp_path))
 
 
+def listed(page: Any) -> Any:
+    """The page, whose lists hold the chosen path, too: AppTest knows no word for another one."""
+    for key in ("study_path", "truth_path"):
+        field = page.selectbox(key=key)
+        field.options += [] if field.value in field.options else [field.value]
+    return page
+
+
+def real_case(reported: Path, made: Made) -> tuple[Path, str]:
+    """The first run of the report gets a model and a data folder that holds its worst case; the run and the case."""
+    found = read_report(reported)
+    run = Path(next(run for run in found["runs"] if run["label"] == found["rows"][0]["label"])["run"])
+    case = next(iter(cases_of(found, "em", found["rows"][0]["label"], reported.parent)))
+    data = made.nifti.parent / ".prepared"
+    for source, folder, name in ((made.nifti, "imagesTr", f"{case}_0000"), (made.truth, "labelsTr", case)):
+        (data / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, data / folder / f"{name}.nii.gz")
+    (run / "environment.json").write_text(json.dumps({"data": {"folder": str(data)}}))
+    shutil.copy(made.models[0], run / "model.gguf")
+    return run, case
+
+
+def test_a_case_opens_with_its_truth_and_its_model(
+    reported: Path, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, case = real_case(reported, made)
+    found = read_report(reported)
+    label = found["rows"][0]["label"]
+    assert open_case(found, "em", label, tmp_path, "none") is None
+    page = opened(
+        monkeypatch,
+        *("--models", reported.parent, "--models", run, "--root", made.nifti.parent, "--store", tmp_path / "store"),
+    )
+    page.switch_page("page_tradeoff.py").run()
+    next(box for box in page.selectbox if box.label == "Setting").set_value(label).run()
+    assert next(box for box in page.selectbox if box.label == "Case").value == case
+    button(page, "Open this case").click().run()
+    assert not page.exception and not page.error
+    assert f"{case}_0000.nii.gz" in words(page), "on the study's page"
+    listed(page).switch_page("page_study.py").run()  # AppTest does not stay on a page that another has switched to
+    assert not page.exception and not page.error and page.pills(key="models").value == [run.name]
+    button(listed(page), "Segment").click().run()
+    finished(listed(page))
+    assert "Dice, study" in words(page) and run.name in words(page), "and its truth is there"
+
+
 class Page(HTMLParser):
     """Sources and tags of a page."""
 
@@ -107,7 +159,7 @@ class Page(HTMLParser):
 def sheet_of(made: Made, nameless: bool) -> Sheet:
     study = open_study(made.nifti, "<Muster & Max>.nii.gz")
     results = {"W4A6": segment(made.models[0], study, Results())}
-    bench = Bench(study, {"W4A6": made.models[0]}, results, {"W4A6": results["W4A6"].mask}, ("cell",))
+    bench = Bench(study, {"W4A6": made.models[0]}, results, {"W4A6": results["W4A6"].mask}, (Label("cell"),))
     look = Look("Overlay: W4A6", Grid(study.volume).planes, (1, 4, 5), Display(*study.window))
     review = Review("2026-01-01T10:00:00+00:00", "anna", study.hash, study.name, "W4A6", "pass", "<script>x</script>")
     lines = {"": ["W4A6"], "Cell": [], "Volume\u200b": ["3 ml"], "Volume error\u200b": ["\u22121.5%"]}
@@ -124,8 +176,8 @@ def test_a_study_s_report_is_one_page_that_loads_nothing(made: Made, nameless: b
     assert len(page.sources) == 3 and all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "Research use only, not a medical device" in text and "default-src 'none'" in text
     assert ("Muster &amp; Max" in text) == (not nameless) and ("anna" in text) == (not nameless)
-    for words in ("3 ml", "touches", study.hash, card_of(made.models[0])["Hash"], "R left, L right, A up"):
-        assert words in text
+    for part in ("3 ml", "touches", study.hash, card_of(made.models[0])["Hash"], "R left, L right, A up"):
+        assert part in text
     assert not re.search(r"https?://", text)
 
 
@@ -140,8 +192,8 @@ def test_the_same_report_as_a_pdf_of_one_page(made: Made, nameless: bool) -> Non
     for stream in re.findall(rb"stream\n(.*?)\nendstream", made_pdf, re.DOTALL):
         with suppress(zlib.error):
             text += zlib.decompress(stream)
-    for words in ("Research use only, not a medical device", "3 ml", "-1.5%", "touches", about.bench.study.hash):
-        assert words.encode() in text
+    for part in ("Research use only, not a medical device", "3 ml", "-1.5%", "touches", about.bench.study.hash):
+        assert part.encode() in text
     assert card_of(made.models[0])["Hash"].encode() in text and b"R left, L right" in text.replace(b"\\", b"")
     assert (b"Muster & Max" in text) == (not nameless) and (b"anna" in text) == (not nameless)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,13 @@ def verbs(name: str | None, help: str) -> typer.Typer:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error; the callable takes (done, total)."""
+    """A bar on standard error, or with UNETQ_PROGRESS=lines lines of `done/total` for a program that reads them.
+
+    The callable takes (done, total).
+    """
+    if os.environ.get("UNETQ_PROGRESS") == "lines":
+        yield lambda done, total: print(f"{done}/{total}", file=sys.stderr, flush=True)
+        return
     with Progress(*Progress.get_default_columns(), console=note, transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

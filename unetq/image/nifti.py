@@ -76,9 +76,9 @@ def read_nifti(path: Path) -> Volume:
     return Volume(array, (spacing[2], spacing[1], spacing[0]), affine, "nifti", image.header)
 
 
-def write_nifti(mask: NDArray[np.uint8], like: Volume, path: Path) -> None:
-    """Writes a mask (Z, Y, X) with the geometry of `like`."""
-    data = mask.T
+def write_nifti(array: NDArray[Any], like: Volume, path: Path) -> None:
+    """Writes a mask or an image (Z, Y, X) with the geometry of `like`."""
+    data = array.T
     if like.header is None:
         image = Nifti1Image(data, like.affine)
         image.header.set_xyzt_units("mm")
@@ -86,7 +86,7 @@ def write_nifti(mask: NDArray[np.uint8], like: Volume, path: Path) -> None:
         image.set_sform(like.affine, "scanner")
     else:
         header = like.header.copy()
-        header.set_data_dtype(np.uint8)
+        header.set_data_dtype(array.dtype)
         header["cal_min"] = header["cal_max"] = 0  # the display window of the image
         kind: Callable[..., Nifti1Image] = Nifti2Image if header["sizeof_hdr"] == NIFTI_2 else Nifti1Image
         # No affine given: nibabel then leaves qform, sform and pixdim as they are.

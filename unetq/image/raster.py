@@ -72,20 +72,20 @@ def read_jpeg(path: Path) -> Volume:
     return _read(path, "png", "JPEGImageIO")
 
 
-def write_tiff(mask: NDArray[np.uint8], like: Volume, path: Path) -> None:
-    """Writes a mask (Z, Y, X) as a multi-page TIFF."""
-    _write(mask if mask.shape[0] > 1 else mask[0], like, path, "TIFFImageIO")
+def write_tiff(array: NDArray[Any], like: Volume, path: Path) -> None:
+    """Writes a mask or an image (Z, Y, X) as a multi-page TIFF."""
+    _write(array if array.shape[0] > 1 else array[0], like, path, "TIFFImageIO")
 
 
-def write_png(mask: NDArray[np.uint8], like: Volume, path: Path) -> None:
-    """Writes a mask (1, Y, X) as a PNG.
+def write_png(array: NDArray[Any], like: Volume, path: Path) -> None:
+    """Writes a mask or an image (1, Y, X) as a PNG.
 
     Raises:
-        UserError: the mask has several slices.
+        UserError: it has several slices.
     """
-    if mask.shape[0] != 1:
-        raise UserError(f"{path} cannot hold {mask.shape[0]} slices: a PNG holds one, so write a .tif or .nii.gz.")
-    _write(mask[0], like, path, "PNGImageIO")
+    if array.shape[0] != 1:
+        raise UserError(f"{path} cannot hold {array.shape[0]} slices: a PNG holds one, so write a .tif or .nii.gz.")
+    _write(array[0], like, path, "PNGImageIO")
 
 
 def _read(path: Path, form: Format, reader: str) -> Volume:
@@ -117,11 +117,11 @@ def _gray(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return np.ascontiguousarray(gray)
 
 
-def _write(mask: NDArray[np.uint8], like: Volume, path: Path, writer: str) -> None:
+def _write(array: NDArray[Any], like: Volume, path: Path, writer: str) -> None:
     import SimpleITK as sitk  # noqa: N813
 
-    image = sitk.GetImageFromArray(mask)
-    image.SetSpacing(like.spacing[::-1][: mask.ndim])
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(like.spacing[::-1][: array.ndim])
     try:
         with quiet():
             sitk.WriteImage(image, str(path), useCompression=True, imageIO=writer)

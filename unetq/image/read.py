@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from unetq.image.nifti import read_nifti, write_nifti
 from unetq.image.raster import read_jpeg, read_png, read_tiff, write_png, write_tiff
 from unetq.image.volume import Format, Volume
 
-__all__ = ["READERS", "WRITERS", "check_output", "read", "read_mask", "write_mask"]
+__all__ = ["READERS", "WRITERS", "check_output", "read", "read_mask", "write_mask", "write_volume"]
 
 READERS: dict[str, Callable[[Path], Volume]] = {
     ".tif": read_tiff,
@@ -37,7 +38,7 @@ FORMATS: dict[str, Format] = {
     ".nii.gz": "nifti",
 }
 # A mask is never written as a JPEG, whose compression would change its labels.
-WRITERS: dict[str, Callable[[NDArray[np.uint8], Volume, Path], None]] = {
+WRITERS: dict[str, Callable[[NDArray[Any], Volume, Path], None]] = {
     ".tif": write_tiff,
     ".tiff": write_tiff,
     ".png": write_png,
@@ -93,16 +94,14 @@ def write_mask(mask: NDArray[np.uint8], like: Volume, path: Path | str) -> None:
     Raises:
         UserError: unknown suffix, several slices for a PNG, folder missing or read-only, or a full disk.
     """
-    path = Path(path)
-    suffix = _suffix(path, WRITERS)
     if mask.dtype != np.uint8 or mask.shape != like.array.shape:
         raise ValueError(f"The mask is {mask.dtype} {mask.shape}, but must be uint8 {like.array.shape}.")
-    if not path.parent.is_dir():
-        raise UserError(f"There is no folder {path.parent} for {path.name}: make it first.")
-    with atomic(path) as temporary:
-        WRITERS[suffix](mask, like, temporary)
-        if not _holds(temporary, mask, suffix):
-            raise OSError("what was written differs from the mask; the disk may be full")
+    _write(mask, like, Path(path))
+
+
+def write_volume(volume: Volume, path: Path | str) -> None:
+    """Writes a study's own voxels and geometry; everything else as `write_mask`."""
+    _write(volume.array, volume, Path(path))
 
 
 def check_output(source: Path | str, out: Path | str) -> None:
@@ -127,9 +126,19 @@ def check_output(source: Path | str, out: Path | str) -> None:
         raise UserError(f"Cannot write {out}: the folder {out.parent} is read-only.")
 
 
-def _holds(path: Path, mask: NDArray[np.uint8], suffix: str) -> bool:
+def _write(array: NDArray[Any], like: Volume, path: Path) -> None:
+    suffix = _suffix(path, WRITERS)
+    if not path.parent.is_dir():
+        raise UserError(f"There is no folder {path.parent} for {path.name}: make it first.")
+    with atomic(path) as temporary:
+        WRITERS[suffix](array, like, temporary)
+        if not _holds(temporary, array, suffix):
+            raise OSError("what was written differs from what should be; the disk may be full")
+
+
+def _holds(path: Path, array: NDArray[Any], suffix: str) -> bool:
     try:
-        return np.array_equal(READERS[suffix](path).array, mask)
+        return np.array_equal(READERS[suffix](path).array, array)
     except UserError:
         return False
 

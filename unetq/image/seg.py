@@ -24,14 +24,36 @@ __all__ = ["SegAbout", "read_seg", "series_headers", "write_seg"]
 RESEARCH = "Research use only, not a medical device"
 LONG_STRING = 64  # characters of a DICOM LO
 ANATOMY = CodedConcept("123037004", "SCT", "Anatomical Structure")
-# Who and when: an export without them names nobody. Sex and age stay, as they do not name anybody.
-NAMES = (
+# What a SEG must repeat of its series, "" where that is unknown (type 2 of the standard): many real series lack some of it.
+REPEATED = (
+    "PatientName",
+    "PatientID",
     "PatientBirthDate",
-    "OtherPatientIDs",
-    "PatientAddress",
+    "PatientSex",
     "AccessionNumber",
-    "ReferringPhysicianName",
     "StudyID",
+    "StudyDate",
+    "StudyTime",
+)
+# All that an export without names takes over: highdicom repeats whatever it finds of patient, study and scanner, so a list of
+# what to leave out would never be whole. Sex stays, as it names nobody; UIDs stay, because they are the reference to the source.
+KEPT = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "Modality",
+    "PatientSex",
+    "InstanceNumber",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
 )
 
 
@@ -44,7 +66,8 @@ class SegAbout:
         model: name of the model.
         version: its hash, or the software's version.
         empty_frames: a frame for every slice of the source, for viewers that misplace sparse ones.
-        anonymous: leave out the patient's name, number and dates of birth.
+        anonymous: nothing of patient, study and scanner but sex, geometry and UIDs.
+        person: who corrected by hand what the model made, "" where nobody did.
     """
 
     labels: Sequence[tuple[str, str]]
@@ -52,6 +75,7 @@ class SegAbout:
     version: str
     empty_frames: bool = False
     anonymous: bool = False
+    person: str = ""
 
 
 def series_headers(folder: Path) -> list[pydicom.Dataset]:
@@ -86,11 +110,10 @@ def write_seg(mask: NDArray[np.uint8], headers: Sequence[pydicom.Dataset], about
         raise UserError("The mask is empty, and a DICOM SEG cannot be without a frame: write it with empty frames.")
     if mask.max(initial=0) > len(about.labels):
         raise UserError(f"The mask has the label {mask.max()}, but the model names {len(about.labels)}.")
-    sources = [_nameless(header) for header in headers] if about.anonymous else list(headers)
     # highdicom takes the labels as frames of 0, 1, 2, ...; labels that do not occur are described all the same.
     try:
         seg = hd.seg.Segmentation(
-            source_images=sources,
+            source_images=[_repeated(header, about.anonymous) for header in headers],
             pixel_array=mask,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_segment(number, label, about) for number, label in enumerate(about.labels, 1)],
@@ -106,6 +129,8 @@ def write_seg(mask: NDArray[np.uint8], headers: Sequence[pydicom.Dataset], about
             series_description=f"{RESEARCH} ({about.model})"[:LONG_STRING],
             content_label="SEGMENTATION",
             content_description=RESEARCH,
+            content_creator_name=None if about.anonymous or not about.person else _person(about.person),
+            specific_character_set="ISO_IR 192",
         )
     except (AttributeError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"The series lacks what a DICOM SEG must repeat from it: {error}.") from None
@@ -151,21 +176,39 @@ def _segment(number: int, label: tuple[str, str], about: SegAbout) -> hd.seg.Seg
         version=about.version[:LONG_STRING],
         family=CodedConcept("123109", "DCM", "Artificial Intelligence"),
     )
+    kinds = hd.seg.SegmentAlgorithmTypeValues
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=name[:LONG_STRING],
         segmented_property_category=ANATOMY,
         segmented_property_type=kind,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=kinds.SEMIAUTOMATIC if about.person else kinds.AUTOMATIC,
         algorithm_identification=algorithm,
     )
 
 
-def _nameless(header: pydicom.Dataset) -> Any:
-    """A copy that names nobody; UIDs stay, because they are the reference to the source."""
-    copy = deepcopy(header)
-    copy.PatientName, copy.PatientID = "ANONYMOUS^", "ANONYMOUS"
-    for name in NAMES:
-        if name in copy:
+def _person(words: str) -> str:
+    """A name as a DICOM PN: of what a person types, what is no part of its syntax."""
+    return (
+        "".join(" " if letter in "\\^=" else letter for letter in words if letter.isprintable())[: LONG_STRING - 1]
+        + "^"
+    )
+
+
+def _repeated(header: pydicom.Dataset, anonymous: bool) -> Any:
+    """A copy of a slice's header with all that a SEG repeats of it."""
+    copy = header
+    if anonymous:
+        copy = pydicom.Dataset()
+        copy.file_meta = header.file_meta
+        for name in KEPT:
+            if name in header:
+                copy[name] = deepcopy(header[name])
+        copy.PatientName, copy.PatientID = "ANONYMOUS^", "ANONYMOUS"
+        copy.PatientIdentityRemoved, copy.DeidentificationMethod = "YES", "Only geometry, sex and UIDs are kept"
+    elif any(name not in header for name in REPEATED):
+        copy = deepcopy(header)
+    for name in REPEATED:
+        if name not in copy:
             setattr(copy, name, "")
     return copy
