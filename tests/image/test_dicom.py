@@ -12,6 +12,7 @@ import pytest
 
 from tests.image.dicom_made import (
     DEFLATED,
+    EXPLICIT,
     HIGH_THROUGHPUT,
     JPEG_2000,
     JPEG_LOSSLESS,
@@ -312,6 +313,26 @@ def test_a_series_is_read_and_its_mask_written_like_any_study(tmp_path: Path) ->
     for call, words in refusals:
         with pytest.raises(UserError, match=words):
             call()
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2"])
+@pytest.mark.parametrize("rows", [8, 9])
+def test_too_few_pixels_are_refused_though_the_header_makes_the_file_long_enough(
+    rows: int, syntax: str, tmp_path: Path
+) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    stored = np.zeros((2, 8, 90), np.int16)
+    for path in series(tmp_path, stored, x0028_0010=rows):
+        header = pydicom.dcmread(path)
+        header.file_meta.TransferSyntaxUID = syntax
+        form = {"implicit_vr": syntax == "1.2.840.10008.1.2", "little_endian": syntax != "1.2.840.10008.1.2.2"}
+        pydicom.dcmwrite(path, header, force_encoding=True, **form)
+        assert path.stat().st_size > 9 * 90 * 2
+    if rows == 8:
+        assert read_series(tmp_path).array.shape == (2, 8, 90)
+    else:
+        with pytest.raises(UserError, match="but is shorter"):
+            read_series(tmp_path)
 
 
 @pytest.mark.parametrize("rows", [9, 400])

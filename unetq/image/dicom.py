@@ -37,7 +37,8 @@ READ = {
     **dict.fromkeys((f"{JPEG}90", f"{JPEG}91"), "JPEG 2000"),
     **dict.fromkeys((f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"), "high-throughput JPEG 2000"),
 }
-RAW = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+RAW = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN)
 UNREAD = {
     **dict.fromkeys((f"{JPEG}92", f"{JPEG}93"), "JPEG 2000 part 2"),
     **dict.fromkeys((f"{JPEG}94", f"{JPEG}95", f"{JPEG}204", f"{JPEG}205"), "JPIP, whose pixels lie on a server"),
@@ -144,7 +145,7 @@ def _describe(path: Path) -> _Slice:
     bits = tags.get("0028|0100", "16")
     held = math.prod(size) * (int(bits) if bits.isdigit() else 16) // 8
     # GDCM fills up what is missing with whatever lies in memory.
-    if _transfer_syntax(path) in RAW and path.stat().st_size < held:
+    if (uid := _transfer_syntax(path)) in RAW and _pixel_bytes(path, uid) < held:
         raise UserError(
             f"{path} says that it holds {held} bytes of pixels, but is shorter: copy it again from its source."
         )
@@ -176,6 +177,23 @@ def _describe(path: Path) -> _Slice:
         directions[1],
         float(thickness) if thickness.replace(".", "", 1).isdigit() else 0.0,
     )
+
+
+def _pixel_bytes(path: Path, uid: str) -> int:
+    """Bytes of the longest value of an element (7FE0,0010) in an uncompressed file, as far as it lies in the file.
+
+    An icon in the header has such an element, too, and pixels may look like the tag: both are shorter than the image.
+    """
+    data = path.read_bytes()
+    tag, order = (b"\x7f\xe0\x00\x10", ">I") if uid == BIG_ENDIAN else (b"\xe0\x7f\x10\x00", "<I")
+    longest, at = 0, data.find(tag)
+    while at >= 0:
+        start = at + (12 if data[at + 4 : at + 6] in LONG_KINDS else 8)
+        if start <= len(data):
+            (length,) = struct.unpack_from(order, data, start - 4)
+            longest = max(longest, min(length, len(data) - start))
+        at = data.find(tag, at + len(tag))
+    return longest
 
 
 def _numbers(path: Path, tags: dict[str, str], tag: str, name: str, count: int) -> NDArray[np.float64]:
