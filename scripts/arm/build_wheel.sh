@@ -19,7 +19,7 @@ bash "$root/scripts/arm/sysroot.sh" arm64 "$sysroot" --needs "python$version-min
 tools=$work/tools
 [ -x "$tools/bin/auditwheel" ] || {
   "$python" -m venv "$tools"
-  "$tools/bin/pip" install --quiet --disable-pip-version-check auditwheel wheel
+  "$tools/bin/pip" install --quiet --disable-pip-version-check auditwheel wheel scikit-build-core pybind11 cmake ninja
 }
 headers=$work/include/python$version
 mkdir -p "$headers"
@@ -27,7 +27,7 @@ cp -r "$sysroot/usr/include/python$version/." "$headers"
 cp -r "$sysroot/usr/include/aarch64-linux-gnu" "$work/include/"
 
 rm -f "$work"/*.whl
-_PYTHON_HOST_PLATFORM=linux-aarch64 SETUPTOOLS_EXT_SUFFIX=$suffix "$python" -m pip wheel --quiet --no-deps \
+_PYTHON_HOST_PLATFORM=linux-aarch64 SETUPTOOLS_EXT_SUFFIX=$suffix "$tools/bin/python" -m pip wheel --quiet --no-deps \
   --no-build-isolation --disable-pip-version-check --wheel-dir "$work" "$root" \
   -C build-dir="$work/build" -C cmake.define.CMAKE_SYSTEM_NAME=Linux -C cmake.define.CMAKE_SYSTEM_PROCESSOR=aarch64 \
   -C cmake.define.CMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
@@ -51,7 +51,7 @@ rm -rf "$cart"
   --platform manylinux_2_17_aarch64 "$root/dist/$tagged"
 "$python" "$root/scripts/make_sanitizer_cases.py" "$work/cases"
 cd "$work/cases"
-"$root/.venv/bin/unetq" predict model01.gguf a.nii.gz --out here.nii --json >/dev/null 2>&1
+"$python" -m unetq.cli predict model01.gguf a.nii.gz --out here.nii --json >/dev/null 2>&1
 for core in cortex-a72 max; do
   PYTHONPATH=$cart PYTHONDONTWRITEBYTECODE=1 qemu-aarch64 -L "$sysroot" -cpu $core "$sysroot/usr/bin/python$version" -m unetq.cli \
     predict model01.gguf a.nii.gz --out there.nii --json >told.json
