@@ -24,18 +24,26 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from unetq.app.inference import Result, Results, Step
+from unetq.app.inference import Result, Results, Step, largest_tile
 from unetq.app.study import Study
+from unetq.cost import net_cost
 from unetq.errors import UserError
+from unetq.graph import layout
 from unetq.image.read import read_mask
+from unetq.image.segment import network_stack, turned
 from unetq.report.words import NONE, show_bytes, show_dice
+from unetq.runtime.memory import available_bytes
 from unetq.runtime.meta import Label
+from unetq.spec import NetSpec, PrepSpec, from_mapping
 
 __all__ = ["CHECKPOINT", "ENGINE", "find_float_runs", "run_card", "segment_float", "uncertainty_float"]
 
 CHECKPOINT = "best.pt"
 ENGINE = "torch, float32"
 POLL = 0.2  # seconds between two looks at the process
+# Upper bounds, as seen with networks of base 16 to 64 at 512 x 512: a process with torch before it works, and how many times
+# over it holds the activations that the plan counts.
+TORCH_BYTES, HELD = 350 << 20, 4
 STEP = re.compile(r"(\d+)/(\d+)")  # as `unetq.cli.common.progress` writes it
 
 
@@ -57,14 +65,16 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
         on_tile: called with (tiles done, tiles in all) as the process says them; what it raises stops the process.
 
     Raises:
-        UserError: what the process says.
+        UserError: too little memory even for small tiles, or what the process says.
     """
     kept = results.get(study, checkpoint)
     if kept is not None:
         return kept
+    prep, warning = _fitting(checkpoint, study)
     with _handed(checkpoint, study) as image:
         mask = image.with_name("mask.nii")
-        said = _said(["predict", str(checkpoint.parent), str(image), "--out", str(mask)], on_tile)
+        words = ["predict", str(checkpoint.parent), str(image), "--out", str(mask), "--tile", str(prep.tile)]
+        said = _said(words, on_tile)
         labels = tuple(Label(**label) for label in said["labels"])
         result = Result(
             (study.hash, _hash(checkpoint, checkpoint.stat().st_mtime_ns)),
@@ -75,6 +85,7 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
             checkpoint.stat().st_size,
             ENGINE,
             "W32A32",
+            warning,
         )
     results.put(checkpoint, result)
     return result
@@ -83,7 +94,14 @@ def segment_float(checkpoint: Path, study: Study, results: Results, on_tile: Ste
 def uncertainty_float(
     checkpoint: Path, study: Study, flips: bool, on_tile: Step | None = None
 ) -> dict[str, NDArray[np.uint8]]:
-    """How sure a float run is of each voxel, by `unetq uncertainty --engine torch`; the rest as of `inference.uncertainty`."""
+    """How sure a float run is of each voxel, by `unetq uncertainty --engine torch`; the rest as of `inference.uncertainty`.
+
+    Raises:
+        UserError: too little memory for the run's own tiles, or what the process says.
+    """
+    _, warning = _fitting(checkpoint, study)
+    if warning:
+        raise UserError(f"{warning.split(':')[0]}: close other programs, or ask a quantized model how sure it is.")
     with _handed(checkpoint, study) as image:
         words = ["uncertainty", str(checkpoint.parent), str(image), "--out", str(image.parent)]
         said = _said([*words, "--flips"] if flips else words, on_tile)
@@ -107,6 +125,26 @@ def run_card(checkpoint: Path) -> dict[str, str]:
         "Runs in": "torch, a process of its own",
         "Hash": _hash(checkpoint, checkpoint.stat().st_mtime_ns),
     }
+
+
+def _fitting(checkpoint: Path, study: Study) -> tuple[PrepSpec, str]:
+    """As `inference.fitting`, for the process that torch runs in."""
+    name, config = checkpoint.parent.name, _config(checkpoint.parent)
+    net = from_mapping(NetSpec, config["net"], name)
+    prep = from_mapping(PrepSpec, config["prep"], name)
+    graph = layout(net)
+    _, size = network_stack(turned([study.volume], prep)[0], prep)
+
+    def check(tile: int) -> None:
+        window = (min(size[0], tile), min(size[1], tile))
+        needed, free = TORCH_BYTES + HELD * net_cost(graph, window).peak_activation_bytes, available_bytes()
+        if needed > free:
+            raise UserError(
+                f"{name} in float may need {needed / 2**20:.0f} MiB of memory with tiles of {tile} pixels, but "
+                f"{free / 2**20:.0f} MiB are free: close other programs, or take a quantized model."
+            )
+
+    return largest_tile(prep, 1 << net.depth, check)
 
 
 @contextmanager

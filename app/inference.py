@@ -21,7 +21,7 @@ from unetq.runtime.model import Model, open_model
 from unetq.runtime.predict import check_memory, predict
 from unetq.spec import PrepSpec
 
-__all__ = ["Result", "Results", "fitting", "layer_bits", "memory_of", "segment", "uncertainty"]
+__all__ = ["Result", "Results", "fitting", "largest_tile", "layer_bits", "memory_of", "segment", "uncertainty"]
 
 SMALLEST = 64  # pixels of a tile; below it the overlap is most of the work
 Step = Callable[[int, int], None]
@@ -133,18 +133,31 @@ def fitting(model: Model, study: Study) -> tuple[PrepSpec, str]:
     Raises:
         UserError: not even the smallest tile fits.
     """
-    prep = model.meta.prep
+    prep, voxels = model.meta.prep, study.volume.array.size
     _, size = network_stack(turned([study.volume], prep)[0], prep)
-    tile = prep.tile
+    return largest_tile(prep, model.stride, lambda tile: check_memory(model, size, tile, voxels))
+
+
+def largest_tile(prep: PrepSpec, stride: int, check: Callable[[int], None]) -> tuple[PrepSpec, str]:
+    """A preparation with the largest tile, its own or that halved, that `check` lets pass, and a sentence as of `fitting`.
+
+    Args:
+        prep: of the model.
+        stride: whole tiles are multiples of it.
+        check: takes the side of a tile; raises UserError, "what is short: what to do", where memory does not allow it.
+
+    Raises:
+        UserError: not even the smallest tile passes.
+    """
+    tile, warning = prep.tile, ""
     while True:
         try:
-            check_memory(model, size, tile, study.volume.array.size)
+            check(tile)
         except UserError as error:
-            smaller = tile // 2 // model.stride * model.stride
-            if smaller < max(SMALLEST, model.stride):
+            smaller = tile // 2 // stride * stride
+            if smaller < max(SMALLEST, stride):
                 raise
-            first = str(error).split(":")[0]
-            tile, warning = smaller, first
+            tile, warning = smaller, str(error).split(":")[0]
             continue
         if tile == prep.tile:
             return prep, ""

@@ -17,10 +17,12 @@ from unetq.app.floating import ENGINE, find_float_runs, segment_float, uncertain
 from unetq.app.inference import Results
 from unetq.app.jobs import CancelledError
 from unetq.app.study import find_models, model_name, open_study
+from unetq.cost import net_cost
 from unetq.errors import UserError
+from unetq.graph import layout
 from unetq.image.segment import segment
 from unetq.image.sure import sure_maps
-from unetq.spec import QuantSpec
+from unetq.spec import PrepSpec, QuantSpec
 from unetq.train.evaluate import load_run, torch_predictor
 
 
@@ -102,6 +104,26 @@ def test_it_stops_when_it_is_asked_to(made: Made, run: Path) -> None:
     with pytest.raises(CancelledError):
         segment_float(run / "best.pt", study, results, stop)
     assert results.get(study, run / "best.pt") is None
+
+
+def test_memory_is_looked_at_before(made: Made, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 96 x 96 pixels: too little for a tile of 64; enough for that, but not for the run's own of 128, which holds all."""
+    study, checkpoint, net = open_study(made.nifti), tmp_path / "best.pt", load_run(run)[1].net
+    checkpoint.write_bytes((run / "best.pt").read_bytes())
+    (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text().replace("tile: 64", "tile: 128"))
+    free = floating.TORCH_BYTES + floating.HELD * net_cost(layout(net), (64, 64)).peak_activation_bytes
+    monkeypatch.setattr(floating, "available_bytes", lambda: free)
+    result = segment_float(checkpoint, study, Results())
+    assert result.warning.endswith("MiB are free: tiles of 64 pixels were used instead.")
+    want = segment([study.volume], PrepSpec(tile=64), torch_predictor(load_run(run)[0]))
+    assert np.array_equal(result.mask, want)
+    with pytest.raises(UserError, match="free: close other programs, or ask a quantized model how sure it is"):
+        uncertainty_float(checkpoint, study, flips=False)
+    free -= 1
+    with pytest.raises(
+        UserError, match=r"in float may need \d+ MiB .* free: close other programs, or take a quantized"
+    ):
+        segment_float(checkpoint, study, Results())
 
 
 def test_a_damaged_checkpoint_is_a_sentence(made: Made, run: Path, tmp_path: Path) -> None:
