@@ -350,6 +350,9 @@ def test_no_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     page = opened(monkeypatch, "--models", tmp_path, "--root", tmp_path, "--store", tmp_path / "store")
     assert "No model file found" in page.info[0].value
     assert button(page, "Segment").disabled
+    for name, words_of in (("models", "No model file found"), ("reviews", "No study has been reviewed yet")):
+        page.switch_page(f"page_{name}.py").run()
+        assert not page.exception and words_of in page.info[0].value
 
 
 def test_a_password_keeps_strangers_out(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
