@@ -4,8 +4,8 @@
 //
 // Both factors are signed: codes of 8 bits get -128, which the start takes back. Products that fit into 16 bits
 // together: 32767 / (2^(W-1) * (2^A - 1, or 128)): 2 for W7A8 and W8A7, 65 for W4A6. Of W8A8 two fit as well, unless
-// both weights are -128 (128 * 128 + 127 * 128 = 32640), which is looked for. From 8 on they stay in 16 bits as long as they
-// can.
+// both weights are -128 (128 * 128 + 127 * 128 = 32640), which is looked for. From 8 on they stay in 16 bits as long as
+// they can.
 #include "neon.h"
 
 namespace unetq {
