@@ -55,6 +55,8 @@ class Layer:
             return pixels * self.channels**2 * SIDES[self.op] ** 2 / 1e9
         if self.op == "quantize":
             return pixels * self.channels * 5 / 1e9
+        if self.op == "argmax":
+            return pixels * (self.channels * 4 + 1) / 1e9
         return pixels * self.channels * {"maxpool": 1.25, "concat": 2}.get(self.op, 5) / 1e9
 
 
@@ -62,7 +64,7 @@ def arguments(layer: Layer, rng: np.random.Generator) -> tuple[list[NDArray[Any]
     """What `_native.run_kernel` takes."""
     wbits, abits = layer.widths
     shape = (layer.channels, layer.size, layer.size)
-    if layer.op == "quantize":
+    if layer.op in ("quantize", "argmax"):
         image = rng.standard_normal(shape, dtype=np.float32)
         return [image, np.zeros(0, np.int8), np.ones(1, np.float32)], {"lo": -128, "hi": 127, "out_zero": 128}
     codes = rng.integers(0, 3 if layer.ternary else 2**abits, shape).astype(np.int16)

@@ -28,7 +28,7 @@ def test_names_say_the_isa_and_are_unique() -> None:
     assert all(row["name"].endswith("_" + row["isa"]) for row in _native.kernels())
 
 
-@pytest.mark.parametrize("op", ["quantize", "conv", "transposed", "maxpool", "nearest", "bilinear", "concat"])
+@pytest.mark.parametrize("op", ["quantize", "conv", "transposed", "maxpool", "nearest", "bilinear", "concat", "argmax"])
 def test_every_operation_has_a_scalar_kernel(op: str) -> None:
     assert any(row["op"] == op and row["isa"] == "scalar" and row["max_bits"] == 16 for row in _native.kernels())
 
@@ -291,6 +291,18 @@ def test_quantize(row: dict[str, Any]) -> None:
             want = np.clip(np.rint(image * m[0]), -128, 127).astype(np.int16)
         got, _ = _native.run_kernel(row["name"], image, m=m, lo=-128, hi=127, **(settings | {"out_zero": 128}))
         np.testing.assert_array_equal(got, want)
+
+
+@rows("argmax")
+def test_argmax(row: dict[str, Any]) -> None:
+    for rng, codes, settings in map_cases(16):
+        image = rng.normal(0, 3, codes.shape).astype(np.float32)
+        ties = rng.random(codes.shape[1:]) < 0.3
+        hard = np.array([0.0, -0.0, 1e-40, -1e-40, -1e-45, 3e38, -3e38, np.inf, -np.inf], np.float32)
+        image[:, ties] = rng.choice(hard[: rng.integers(2, len(hard) + 1)], (len(image), int(ties.sum())))
+        want = image.argmax(0) if len(image) > 1 else image[0] > 0
+        got, _ = _native.run_kernel(row["name"], image, **(settings | {"out_zero": 0}))
+        np.testing.assert_array_equal(got[0], want)
 
 
 # ---- what the binding itself refuses

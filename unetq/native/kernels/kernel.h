@@ -55,7 +55,8 @@ struct ConvRows {
   uint8_t* scratch = nullptr;  // of this thread, aligned to 64 bytes (Winograd)
 };
 
-// Rows [y0, y1) of the output of an operation without weights (graph.py has the formulas).
+// Rows [y0, y1) of the output of an operation without weights (graph.py has the formulas). argmax writes a label a pixel:
+// of one channel 1 where it is above 0, of several the first of the largest. No NaN.
 struct MapRows {
   const uint8_t* in = nullptr;  // pixel (0, 0)
   ptrdiff_t in_row = 0, in_pixel = 0;
@@ -64,7 +65,7 @@ struct MapRows {
   ptrdiff_t out_row = 0, out_pixel = 0;
   int width = 0, channels = 0, y0 = 0, y1 = 0;
   int zero = 0;
-  const float* image = nullptr;  // quantize: planar float32
+  const float* image = nullptr;  // quantize, argmax: planar float32
   ptrdiff_t image_plane = 0;     // elements; a row has `width`
   float m = 0, lo = 0, hi = 0;
 };

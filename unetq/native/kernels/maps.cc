@@ -65,6 +65,24 @@ void copy_scalar(const MapRows& job) {
   }
 }
 
+void argmax_scalar(const MapRows& job) {
+  for (int y = job.y0; y < job.y1; ++y) {
+    const float* row = job.image + static_cast<ptrdiff_t>(y) * job.width;
+    for (int x = 0; x < job.width; ++x) {
+      int label = job.channels == 1 && row[x] > 0 ? 1 : 0;
+      float best = row[x];
+      for (int k = 1; k < job.channels; ++k) {
+        const float value = row[k * job.image_plane + x];
+        if (value > best) {
+          best = value;
+          label = k;
+        }
+      }
+      job.out[y * job.out_row + x * job.out_pixel] = static_cast<uint8_t>(label);
+    }
+  }
+}
+
 void bilinear_scalar(const MapRows& job) {
   const unsigned parity = static_cast<unsigned>(job.zero) & 1u;
   for (int y = job.y0; y < job.y1; ++y) {

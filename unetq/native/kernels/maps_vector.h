@@ -186,6 +186,54 @@ void bilinear_rows(const MapRows& job) {
   }
 }
 
+template <int N>
+using Ints [[gnu::vector_size(4 * N)]] = int32_t;
+
+// Floats as integers in the same order, -0 and 0 one: NEON of 32-bit ARM takes denormal numbers for 0 where it compares.
+template <int N>
+inline Ints<N> in_order(const float* from, int count) {
+  Ints<N> bits{};
+  if (count == N) {
+    __builtin_memcpy(&bits, from, 4 * N);
+  } else {
+    for (int i = 0; i < count; ++i) __builtin_memcpy(reinterpret_cast<char*>(&bits) + 4 * i, from + i, 4);
+  }
+  const Ints<N> order = bits ^ ((bits >> 31) & 0x7fffffff);
+  return order - (order == -1);
+}
+
+// `count` pixels of a row, at most N.
+template <int N>
+inline void argmax_span(const MapRows& job, const float* from, int count, uint8_t* to) {
+  const bool one = job.channels == 1;
+  Ints<N> best{}, label{};
+  if (!one) best = in_order<N>(from, count);
+  for (int k = one ? 0 : 1; k < job.channels; ++k) {
+    const Ints<N> value = in_order<N>(from + k * job.image_plane, count), wins = value > best;
+    best = wins ? value : best;
+    label = wins ? (one ? 1 : k) + Ints<N>{} : label;
+  }
+  const Bytes<N> bytes = __builtin_convertvector(label, Bytes<N>);
+  if (count == N && job.out_pixel == 1) {
+    __builtin_memcpy(to, &bytes, N);
+  } else {
+    for (int i = 0; i < count; ++i) to[i * job.out_pixel] = bytes[i];
+  }
+}
+
+// N: floats in a register.
+template <int N>
+void argmax_rows(const MapRows& job) {
+  for (int y = job.y0; y < job.y1; ++y) {
+    const float* from = job.image + static_cast<ptrdiff_t>(y) * job.width;
+    uint8_t* to = job.out + y * job.out_row;
+    for (int x = 0; x < job.width; x += N) {
+      const int count = job.width - x < N ? job.width - x : N;
+      argmax_span<N>(job, from + x, count, to + x * job.out_pixel);
+    }
+  }
+}
+
 }  // namespace
 
 }  // namespace unetq

@@ -19,7 +19,7 @@ namespace unetq {
 
 const char* op_name(OpKind op) {
   static constexpr const char* kNames[] = {"quantize", "conv",     "transposed", "maxpool",
-                                           "nearest",  "bilinear", "concat"};
+                                           "nearest",  "bilinear", "concat",     "argmax"};
   return kNames[static_cast<int>(op)];
 }
 

@@ -76,7 +76,7 @@ TrialResult run_conv_kernel(const Kernel& kernel, const Codes& codes, const Weig
 
 TrialResult run_map_kernel(const Kernel& kernel, const py::array& values, const Floats& m, const TrialSettings& set) {
   TrialInput in = input_of(values);
-  if (kernel.op == OpKind::kQuantize) {
+  if (kernel.op == OpKind::kQuantize || kernel.op == OpKind::kArgmax) {
     const Floats image(values);
     in.image = image.data();
     return try_map(kernel, in, m.size() > 0 ? m.data()[0] : 1.0f, set);

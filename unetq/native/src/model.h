@@ -12,7 +12,8 @@
 namespace unetq {
 
 enum class TensorKind { kFloat, kUnsigned, kSigned, kTernary };
-enum class OpKind { kQuantize, kConv, kTransposed, kMaxpool, kNearest, kBilinear, kConcat };
+// kArgmax, labels of the logits, is a row of the kernel table only: no model has it.
+enum class OpKind { kQuantize, kConv, kTransposed, kMaxpool, kNearest, kBilinear, kConcat, kArgmax };
 enum class WeightKind { kNone, kTwos, kTernary, kBinary };
 
 // Codes [channels, ceil(H / 2^level), ceil(W / 2^level)]; a stored byte is code + zero, so every kernel reads u8.

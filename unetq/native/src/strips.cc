@@ -41,6 +41,7 @@ int rows_read(const Op& op, int n) {
       return (n + 1) / 2;
     case OpKind::kQuantize:
     case OpKind::kConcat:
+    case OpKind::kArgmax:
       break;
   }
   return n;
@@ -60,6 +61,7 @@ int first_read(const Op& op, int y) {
       return y / 2;
     case OpKind::kQuantize:
     case OpKind::kConcat:
+    case OpKind::kArgmax:
       break;
   }
   return y;

@@ -192,13 +192,14 @@ TrialResult try_map(const Kernel& kernel, const TrialInput& in, float m, const T
   if (!runs_here(kernel)) throw std::invalid_argument("This CPU cannot run the kernel.");
   const bool halves = kernel.op == OpKind::kMaxpool;
   TrialResult result;
-  result.channels = in.channels;
+  const bool floats = kernel.op == OpKind::kQuantize || kernel.op == OpKind::kArgmax;
+  result.channels = kernel.op == OpKind::kArgmax ? 1 : in.channels;
   result.height = set.out_height > 0 ? set.out_height : (halves ? (in.height + 1) / 2 : in.height);
   result.width = set.out_width > 0 ? set.out_width : (halves ? (in.width + 1) / 2 : in.width);
   Canvas from(in.channels, in.height, in.width, set.in_stride, set.in_offset, 1, kInputGarbage);
-  Canvas to(in.channels, result.height, result.width, set.out_stride, set.out_offset, 1, kOutputGarbage);
+  Canvas to(result.channels, result.height, result.width, set.out_stride, set.out_offset, 1, kOutputGarbage);
   MapRows all;
-  if (kernel.op == OpKind::kQuantize) {
+  if (floats) {
     all.image = in.image;
     all.image_plane = static_cast<ptrdiff_t>(in.height) * in.width;
     all.m = m;

@@ -304,6 +304,7 @@ class Verifier {
       case OpKind::kBilinear:
         return same && out.level == in.level - 1;
       case OpKind::kConcat:
+      case OpKind::kArgmax:
         break;
     }
     const Tensor& second = tensor(op.input_b);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../kernels/select.h"
 #include "orient.h"
 
 namespace unetq {
@@ -46,7 +47,11 @@ struct Geometry {
 class Segmenter {
  public:
   Segmenter(const Study& study, const Job& job)
-      : study_(study), job_(job), at_(study, job.prep), classes_(static_cast<size_t>(job.session->out_channels())) {
+      : study_(study),
+        job_(job),
+        at_(study, job.prep),
+        classes_(static_cast<size_t>(job.session->out_channels())),
+        argmax_(candidates({OpKind::kArgmax}, job.session->isa()).front()) {
     image_.resize(at_.image_pixels());
     logits_.resize(classes_ * at_.logits_pixels());
     mask_.reset(new uint8_t[static_cast<size_t>(study.count())]);
@@ -65,7 +70,9 @@ class Segmenter {
       } else {
         tiles(seen);
       }
-      if (!logits_.empty()) {
+      if (at_.resampled()) {
+        labels_resampled();
+      } else if (!logits_.empty()) {
         labels({logits_.data(), static_cast<ptrdiff_t>(at_.pixels()), 0, static_cast<int>(at_.seen.height)});
       }
     }
@@ -133,42 +140,57 @@ class Segmenter {
     }
   }
 
-  // Of all rows, or of some where the study is not resampled. Logits, not labels, go back to the study's pixel size, a
-  // row at a time.
+  // Of rows as the network saw them, in a study of the same size.
   void labels(const LogitRows& rows) {
+    MapRows job;
+    job.image = rows.data;
+    job.image_plane = rows.plane;
+    job.width = static_cast<int>(at_.seen.width);
+    job.y1 = rows.y1 - rows.y0;
+    label_rows(job, rows.y0);
+  }
+
+  // Logits, not labels, go back to the study's pixel size, a row at a time.
+  void labels_resampled() {
+    const ptrdiff_t width = at_.seen.width, to_width = at_.study.width;
     std::vector<Rows> planes;
     planes.reserve(classes_);
     for (size_t k = 0; k < classes_; ++k) {
-      const float* plane = rows.data + static_cast<ptrdiff_t>(k) * rows.plane;
-      const int64_t width = at_.seen.width, y0 = rows.y0;
-      planes.push_back(resampled([=](int64_t y, double* row) { std::copy_n(plane + (y - y0) * width, width, row); },
-                                 at_.seen, at_.study));
+      const float* plane = logits_.data() + k * at_.pixels();
+      planes.push_back(resampled([=](int64_t y, double* row) { std::copy_n(plane + y * width, width, row); }, at_.seen,
+                                 at_.study));
     }
-    const int64_t end = at_.resampled() ? at_.study.height : rows.y1;
-    std::vector<double> row(static_cast<size_t>(at_.study.width));
-    std::vector<float> best(row.size());
-    std::vector<uint8_t> label(row.size());
-    for (int64_t y = rows.y0; y < end; ++y) {
+    std::vector<double> row(static_cast<size_t>(to_width));
+    std::vector<float> logits(classes_ * row.size());
+    MapRows job;
+    job.image = logits.data();
+    job.image_plane = to_width;
+    job.width = static_cast<int>(to_width);
+    job.y1 = 1;
+    for (int64_t y = 0; y < at_.study.height; ++y) {
       for (size_t k = 0; k < classes_; ++k) {
         planes[k](y, row.data());
-        for (size_t x = 0; x < row.size(); ++x) {
-          const float value = static_cast<float>(row[x]);
-          const bool first = k == 0 && classes_ > 1;
-          // The first of the largest; of one class, where it is above 0.
-          const bool wins = classes_ == 1 ? value > 0 : first || value > best[x];
-          if (first || wins) best[x] = value;
-          label[x] = wins ? static_cast<uint8_t>(classes_ == 1 ? 1 : k) : (k == 0 ? uint8_t{0} : label[x]);
-        }
+        std::transform(row.begin(), row.end(), logits.data() + k * row.size(),
+                       [](double value) { return static_cast<float>(value); });
       }
-      uint8_t* to = mask_.get() + mask_start_ + y * at_.view.mask_stride[1];
-      for (int64_t x = 0; x < at_.study.width; ++x) to[x * at_.view.mask_stride[0]] = label[static_cast<size_t>(x)];
+      label_rows(job, y);
     }
+  }
+
+  // Row `y` of the slice's mask, and those behind it.
+  void label_rows(MapRows job, int64_t y) const {
+    job.channels = static_cast<int>(classes_);
+    job.out = mask_.get() + mask_start_ + y * at_.view.mask_stride[1];
+    job.out_row = static_cast<ptrdiff_t>(at_.view.mask_stride[1]);
+    job.out_pixel = static_cast<ptrdiff_t>(at_.view.mask_stride[0]);
+    argmax_->map(job);
   }
 
   const Study& study_;
   const Job& job_;
   const Geometry at_;
   const size_t classes_;
+  const Kernel* const argmax_;
   std::vector<float> image_, logits_;
   int64_t mask_start_ = 0, done_ = 0;
   std::unique_ptr<uint8_t[]> mask_;

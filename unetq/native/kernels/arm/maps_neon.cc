@@ -56,5 +56,6 @@ void maxpool_neon(const MapRows& job) { maxpool_rows<16>(job); }
 void nearest_neon(const MapRows& job) { nearest_rows<16>(job); }
 void bilinear_neon(const MapRows& job) { bilinear_rows<32>(job); }
 void copy_neon(const MapRows& job) { copy_rows<16>(job); }
+void argmax_neon(const MapRows& job) { argmax_rows<4>(job); }
 
 }  // namespace unetq
