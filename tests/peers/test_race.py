@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.models import random_graph, write
+from unetq import _native
 from unetq.errors import UserError
 from unetq.peers import contenders, race
 from unetq.peers.contenders import CONTENDERS
@@ -66,11 +67,16 @@ def test_what_is_missing_or_fails_is_named(model: Path, monkeypatch: pytest.Monk
     peers_table(result)
 
 
-def test_cap(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("isa", "beyond"), [("avx2", ("avx512vnni", "avx512icelake")), ("avx512vnni", ("avx512icelake",))]
+)
+def test_cap(model: Path, monkeypatch: pytest.MonkeyPatch, isa: str, beyond: tuple[str, ...]) -> None:
+    if isa not in _native.isas():
+        pytest.skip(f"this CPU has no {isa}")
     monkeypatch.setattr(race, "CONTENDERS", (OURS, ORT))
-    result = bench_peers(model, replace(OPTIONS, cap_isa="avx2"))
-    assert result["isa"] == "avx2" == result["cap_isa"]
-    assert all(layer["kernel"] == "in_place" or "avx512" not in layer["kernel"] for layer in result["layers"])
+    result = bench_peers(model, replace(OPTIONS, cap_isa=isa))
+    assert result["isa"] == isa == result["cap_isa"]
+    assert not any(layer["kernel"].endswith(beyond) for layer in result["layers"])
     assert result["peers"]["onnxruntime-int8"]["capped"] is False
     peers_table(result)
     with pytest.raises(UserError, match='did you mean "avx2"'):

@@ -241,7 +241,7 @@ def bench(
             "--peers", help="In turns with OpenVINO, ONNX Runtime and torch, float and int8, where installed."
         ),
     ] = False,
-    cap_isa: Annotated[str | None, typer.Option(help="Hold all to older instructions: avx2.")] = None,
+    cap_isa: Annotated[str | None, typer.Option(help="Hold all to older instructions: avx2, avx512vnni.")] = None,
     as_json: Json = False,
 ) -> None:
     """Time a model file: median and spread, kernel, ms and GMAC/s per layer, peak memory of a fresh process."""
