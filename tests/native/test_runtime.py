@@ -272,6 +272,8 @@ W1A1, W1A2, W2A2, W2A3, W4A6, W6A7, W8A8 = (QuantSpec.of("fixed", *bits) for bit
 TERNARY = QuantSpec.of("ternary", abits=2)
 # (instruction set, widths, channels, family of the kernel): what docs/performance.md found fastest.
 FASTEST = [
+    ("avx512amx", W1A1, 64, "direct"),
+    ("avx512amx", W4A6, 16, "direct"),
     ("avx512icelake", W1A1, 16, "bitserial"),
     ("avx512icelake", TERNARY, 16, "winograd2x4"),
     ("avx512icelake", W2A2, 64, "winograd2x4"),

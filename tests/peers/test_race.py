@@ -68,7 +68,8 @@ def test_what_is_missing_or_fails_is_named(model: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("isa", "beyond"), [("avx2", ("avx512vnni", "avx512icelake")), ("avx512vnni", ("avx512icelake",))]
+    ("isa", "beyond"),
+    [("avx2", ("avx512vnni", "avx512icelake", "avx512amx")), ("avx512vnni", ("avx512icelake", "avx512amx"))],
 )
 def test_cap(model: Path, monkeypatch: pytest.MonkeyPatch, isa: str, beyond: tuple[str, ...]) -> None:
     if isa not in _native.isas():

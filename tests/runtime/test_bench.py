@@ -45,9 +45,13 @@ def test_share_of_the_peak(model: Path, monkeypatch: pytest.MonkeyPatch, isa: st
     for layer in result["layers"]:
         assert layer["of_peak"] == pytest.approx(layer["gmacs"] / result["peak_gmacs"])
         assert layer["of_peak"] < 4, "no kernel saves more than F(4x3), 3.6 times"
-    assert 1 < result["peak_gmacs"] < 2000
+    assert 1 < result["peak_gmacs"] < 20000
     direct = result["gmacs"] * result["ms_median"] / result["peak_gmacs"]
-    assert 1 / 3 * direct < result["floor"]["multiplications_ms"] < direct, "Winograd does some of the layers"
+    products = result["floor"]["multiplications_ms"]
+    if isa == "avx512amx":
+        assert products == pytest.approx(direct), "tiles need no Winograd"
+    else:
+        assert 1 / 3 * direct < products < direct, "Winograd does some of the layers"
     if isa != "avx2":  # half as wide, and three instructions in place of one
         monkeypatch.setenv("UNETQ_ISA", "avx2")
         assert 1.5 * bench(model, (24, 24), repeats=3)["peak_gmacs"] < result["peak_gmacs"]

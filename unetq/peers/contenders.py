@@ -56,7 +56,7 @@ CONTENDERS = (
 # Instruction set that all are held to -> the environment that holds them. ONNX Runtime's MLAS reads none.
 CAPS: Mapping[str, Mapping[str, str]] = {
     "avx2": {"UNETQ_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
-    # A CPU with AVX-512 VNNI but without AMX, which ours has no kernels for: Zen 4, Ice Lake.
+    # As a CPU without AMX: Zen 4, Ice Lake.
     "avx512vnni": {
         "UNETQ_ISA": "avx512vnni",
         "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI",

@@ -32,14 +32,8 @@ inline void finish(const Frame& frame, const __m512i (&acc)[P][G], int channel, 
     for (int g = 0; g < G; ++g) results[p * G + g] = acc[p][g];
   }
   for (int i = P * G; i % 4 != 0; ++i) results[i] = _mm512_setzero_si512();
-  const int left = job.width - x, pixels = left < P ? left : P;
-  if (job.out == nullptr) {
-    finish_logits(job, results, G, channel, y, x, pixels);
-  } else if (frame.saturates && job.channels - channel >= 16 * G) {
-    finish_unsigned<G>(job, results, channel, y, x, pixels);
-  } else {
-    finish_codes(job, results, G, channel, y, x, pixels);
-  }
+  const int left = job.width - x;
+  finish_pixels<G>(job, frame.saturates, results, channel, y, x, left < P ? left : P);
 }
 
 // gcc 12 keeps the accumulators in registers only in a small function of its own.

@@ -89,4 +89,17 @@ static void finish_unsigned(const ConvRows& job, const __m512i* acc, int channel
   }
 }
 
+// `saturates`: lo and zero are 0, so packing with saturation clamps from below. `acc` ends at a multiple of four.
+template <int G>
+static inline void finish_pixels(const ConvRows& job, bool saturates, const __m512i* acc, int channel, int y, int x,
+                                 int pixels) {
+  if (job.out == nullptr) {
+    finish_logits(job, acc, G, channel, y, x, pixels);
+  } else if (saturates && job.channels - channel >= 16 * G) {
+    finish_unsigned<G>(job, acc, channel, y, x, pixels);
+  } else {
+    finish_codes(job, acc, G, channel, y, x, pixels);
+  }
+}
+
 }  // namespace unetq

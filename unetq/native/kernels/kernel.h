@@ -26,8 +26,9 @@ namespace unetq {
 
 // Of one architecture: a CPU that has one has all before it, but for kAvxVnni, which many with AVX-512 lack and none of
 // them needs. kAvx512Icelake: VPOPCNTDQ and VBMI, too (Ice Lake, Zen 4 and later). kArmv7: NEON of 32-bit ARM; kNeon:
-// of 64-bit ARM, and the next two its extensions of Armv8.2 and later.
-enum class Isa { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kAvx512Icelake, kArmv7, kNeon, kDotprod, kI8mm };
+// of 64-bit ARM, and the next two its extensions of Armv8.2 and later. kAvx512Amx: tiles of bytes, too (Xeons from
+// Sapphire Rapids on).
+enum class Isa { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kAvx512Icelake, kAvx512Amx, kArmv7, kNeon, kDotprod, kI8mm };
 
 // Whether rows of one instruction set are for a CPU of another.
 constexpr bool runs_on(Isa row, Isa cpu) { return row <= cpu && (row != Isa::kAvxVnni || cpu == Isa::kAvxVnni); }
@@ -55,8 +56,8 @@ struct ConvRows {
   uint8_t* scratch = nullptr;  // of this thread, aligned to 64 bytes (Winograd)
 };
 
-// Rows [y0, y1) of the output of an operation without weights (graph.py has the formulas). argmax writes a label a pixel:
-// of one channel 1 where it is above 0, of several the first of the largest. No NaN.
+// Rows [y0, y1) of the output of an operation without weights (graph.py has the formulas). argmax writes a label a
+// pixel: of one channel 1 where it is above 0, of several the first of the largest. No NaN.
 struct MapRows {
   const uint8_t* in = nullptr;  // pixel (0, 0)
   ptrdiff_t in_row = 0, in_pixel = 0;

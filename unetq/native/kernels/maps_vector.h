@@ -189,7 +189,8 @@ void bilinear_rows(const MapRows& job) {
 template <int N>
 using Ints [[gnu::vector_size(4 * N)]] = int32_t;
 
-// Floats as integers in the same order, -0 and 0 one: NEON of 32-bit ARM takes denormal numbers for 0 where it compares.
+// Floats as integers in the same order, -0 and 0 one: NEON of 32-bit ARM takes denormal numbers for 0 where it
+// compares.
 template <int N>
 inline Ints<N> in_order(const float* from, int count) {
   Ints<N> bits{};

@@ -67,18 +67,34 @@ size_t block_bytes(Layout layout, const Taps& taps) {
 
 namespace {
 
-constexpr int kChunk = 512;  // codes unpacked at once, on the stack
+constexpr int kChunk = 512, kMostLanes = 16;  // codes unpacked at once, on the stack
 
-// Writes 4 codes of one lane.
-inline void put(Layout layout, void* weights, size_t index, int lanes, int lane, const int8_t* codes) {
+// Writes steps of 4 codes of some lanes, from step `index` of the block on.
+void put(const WeightSource& source, Layout layout, const int8_t (*codes)[kChunk], int count, int steps, void* weights,
+         size_t index) {
+  const int lanes = lanes_of(layout);
+  int8_t* to = static_cast<int8_t*>(weights) + index * 4 * lanes;
   if (layout == Layout::kPairs16) {
-    int16_t* to = static_cast<int16_t*>(weights) + index * 4 * lanes + 2 * lane;
-    to[0] = codes[0];
-    to[1] = codes[2];
-    to[2 * lanes] = codes[1];
-    to[2 * lanes + 1] = codes[3];
-  } else {
-    std::memcpy(static_cast<int8_t*>(weights) + (index * lanes + lane) * 4, codes, 4);
+    int16_t* pairs = static_cast<int16_t*>(weights) + index * 4 * lanes;
+    for (int lane = 0; lane < count; ++lane) {
+      const int8_t* from = codes[lane];
+      int16_t* at = pairs + 2 * lane;
+      for (int i = 0; i < steps; ++i, from += 4, at += 4 * lanes) {
+        at[0] = from[0];
+        at[1] = from[2];
+        at[2 * lanes] = from[1];
+        at[2 * lanes + 1] = from[3];
+      }
+    }
+    return;
+  }
+  int first = 0;
+#ifdef UNETQ_X86
+  if (layout == Layout::kBytes16 && source.isa >= Isa::kAvx2) first = interleave_avx2(codes[0], kChunk, steps, to);
+#endif
+  static_cast<void>(source);
+  for (int lane = 0; lane < count; ++lane) {
+    for (int i = first; i < steps; ++i) std::memcpy(to + (i * lanes + lane) * 4, codes[lane] + 4 * i, 4);
   }
 }
 
@@ -123,25 +139,27 @@ void pack_block(const WeightSource& source, Layout layout, int first_out, int co
   const int lanes = lanes_of(layout);
   std::memset(weights, 0, block_bytes(layout, taps));
   std::memset(start, 0, static_cast<size_t>(lanes) * sizeof(int32_t));
-  int8_t codes[kChunk];
-  for (int lane = 0; lane < count; ++lane) {
-    size_t next = source.first + static_cast<size_t>(first_out + lane) * source.out_stride;
-    uint32_t sum = 0;  // modulo 2^32, like the accumulators
-    for (int span = 0; span < spans.runs * spans.per_run; ++span) {
-      size_t index = static_cast<size_t>(span / spans.per_run) * spans.run_steps +
-                     static_cast<size_t>(span % spans.per_run) * spans.span_steps;
-      for (int done = 0; done < spans.length; done += kChunk) {
-        const int n = std::min(kChunk, spans.length - done);
-        unpack_codes(source, next, n, codes);
-        next += n;
+  uint32_t sums[kMostLanes] = {};  // modulo 2^32, like the accumulators
+  int8_t codes[kMostLanes][kChunk];
+  for (int lane = count; lane < lanes; ++lane) std::memset(codes[lane], 0, kChunk);
+  for (int span = 0; span < spans.runs * spans.per_run; ++span) {
+    const size_t index = static_cast<size_t>(span / spans.per_run) * spans.run_steps +
+                         static_cast<size_t>(span % spans.per_run) * spans.span_steps;
+    for (int done = 0; done < spans.length; done += kChunk) {
+      const int n = std::min(kChunk, spans.length - done);
+      const size_t next = source.first + static_cast<size_t>(span) * spans.length + done;
+      for (int lane = 0; lane < count; ++lane) {
+        unpack_codes(source, next + static_cast<size_t>(first_out + lane) * source.out_stride, n, codes[lane]);
         if (source.in_zero != 0) {
-          for (int i = 0; i < n; ++i) sum += static_cast<uint32_t>(static_cast<int32_t>(codes[i]));
+          for (int i = 0; i < n; ++i) sums[lane] += static_cast<uint32_t>(static_cast<int32_t>(codes[lane][i]));
         }
-        for (int i = n; i % 4 != 0; ++i) codes[i] = 0;
-        for (int i = 0; i < n; i += 4) put(layout, weights, index++, lanes, lane, codes + i);
+        for (int i = n; i % 4 != 0; ++i) codes[lane][i] = 0;
       }
+      put(source, layout, codes, count, (n + 3) / 4, weights, index + static_cast<size_t>(done) / 4);
     }
-    start[lane] = static_cast<int32_t>(-static_cast<uint32_t>(source.in_zero) * sum);
+  }
+  for (int lane = 0; lane < count; ++lane) {
+    start[lane] = static_cast<int32_t>(-static_cast<uint32_t>(source.in_zero) * sums[lane]);
   }
   if (layout == Layout::kDots) repeat_taps(source, taps, static_cast<int8_t*>(weights));
 }

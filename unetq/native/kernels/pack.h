@@ -78,6 +78,10 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
 int unpack_codes_avx2(const WeightSource& source, size_t first, int count, int8_t* out);
 int unpack_codes_neon(const WeightSource& source, size_t first, int count, int8_t* out);
 
+// Sets steps of 4 codes of 16 outputs, `stride` bytes from one to the next, side by side; 8 steps at a time, returns
+// how many.
+int interleave_avx2(const int8_t* codes, int stride, int steps, int8_t* out);
+
 size_t block_bytes(Layout layout, const Taps& taps);
 
 // Packs the block of outputs [first_out, first_out + count), count <= lanes, and its accumulators' start values.

@@ -15,5 +15,6 @@ PeakFn peak_of(Isa isa);
 double peak_avx2(int rounds);        // vpmaddubsw, vpmaddwd, vpaddd: 32 exact products
 double peak_avxvnni(int rounds);     // vpdpbusd of half the width: 32
 double peak_avx512vnni(int rounds);  // vpdpbusd: 64
+double peak_avx512amx(int rounds);   // tdpbusd: 16384
 
 }  // namespace unetq

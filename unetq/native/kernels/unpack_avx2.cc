@@ -1,4 +1,4 @@
-// Expands 16 packed weight codes of any width at a time.
+// Expands 16 packed weight codes of any width at a time, and sets those of 16 outputs side by side.
 #include <immintrin.h>
 
 #include "pack.h"
@@ -25,6 +25,38 @@ int unpack_codes_avx2(const WeightSource& source, size_t first, int count, int8_
     // One bit, sign-extended, is 0 or -1, and means -1 or +1.
     if (source.binary) codes = _mm_sub_epi8(_mm_sub_epi8(_mm_setzero_si128(), one), _mm_add_epi8(codes, codes));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + done), codes);
+  }
+  return done;
+}
+
+int interleave_avx2(const int8_t* codes, int stride, int steps, int8_t* out) {
+  int done = 0;
+  for (; done + 8 <= steps; done += 8, codes += 32, out += 8 * 64) {
+    for (int half = 0; half < 2; ++half) {  // 8 outputs by 8 steps of 4 codes
+      __m256i lane[8], two[8], four[8];
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) {
+        lane[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + (8 * half + i) * stride));
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < 8; i += 2) {
+        two[i] = _mm256_unpacklo_epi32(lane[i], lane[i + 1]);
+        two[i + 1] = _mm256_unpackhi_epi32(lane[i], lane[i + 1]);
+      }
+#pragma GCC unroll 2
+      for (int i = 0; i < 8; i += 4) {
+        four[i] = _mm256_unpacklo_epi64(two[i], two[i + 2]);
+        four[i + 1] = _mm256_unpackhi_epi64(two[i], two[i + 2]);
+        four[i + 2] = _mm256_unpacklo_epi64(two[i + 1], two[i + 3]);
+        four[i + 3] = _mm256_unpackhi_epi64(two[i + 1], two[i + 3]);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        __m256i* to = reinterpret_cast<__m256i*>(out + 64 * i + 32 * half);
+        _mm256_storeu_si256(to, _mm256_permute2x128_si256(four[i], four[i + 4], 0x20));
+        _mm256_storeu_si256(to + 8, _mm256_permute2x128_si256(four[i], four[i + 4], 0x31));
+      }
+    }
   }
   return done;
 }

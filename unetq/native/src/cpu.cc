@@ -6,6 +6,8 @@
 #endif
 #ifdef __linux__
 #include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <algorithm>
@@ -19,8 +21,8 @@ namespace unetq {
 
 namespace {
 
-constexpr Isa kAll[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512Icelake,
-                        Isa::kArmv7,  Isa::kNeon, Isa::kDotprod, Isa::kI8mm};
+constexpr Isa kAll[] = {Isa::kScalar,    Isa::kAvx2,  Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAvx512Icelake,
+                        Isa::kAvx512Amx, Isa::kArmv7, Isa::kNeon,    Isa::kDotprod,    Isa::kI8mm};
 
 #if defined(UNETQ_ARM64) || defined(UNETQ_ARM32)
 // Bits of the words that Linux hands to each process (arch/arm64 and arch/arm, uapi/asm/hwcap.h).
@@ -42,6 +44,19 @@ bool has_avxvnni() {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
 #endif
 }
+
+// Linux gives the tiles' registers, 8 KiB of state, only to a process that asks for them.
+bool has_amx() {
+#ifdef __linux__
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d >> 24 & 3) != 3) return false;  // AMX-TILE and AMX-INT8
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM (arch/x86/include/uapi/asm/prctl.h)
+  static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
 #endif
 
 bool has(Isa isa) {
@@ -55,8 +70,9 @@ bool has(Isa isa) {
                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                     __builtin_cpu_supports("avx512vnni");
   if (isa == Isa::kAvx512Vnni) return vnni;
-  return isa == Isa::kAvx512Icelake && vnni && __builtin_cpu_supports("avx512vpopcntdq") &&
-         __builtin_cpu_supports("avx512vbmi");
+  const bool icelake = vnni && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vbmi");
+  if (isa == Isa::kAvx512Icelake) return icelake;
+  return isa == Isa::kAvx512Amx && icelake && has_amx();
 #elif defined(UNETQ_ARM64)
   const bool dotprod = hardware(AT_HWCAP, 20);
   if (isa == Isa::kDotprod) return dotprod;
@@ -81,6 +97,8 @@ const char* isa_name(Isa isa) {
       return "avx512vnni";
     case Isa::kAvx512Icelake:
       return "avx512icelake";
+    case Isa::kAvx512Amx:
+      return "avx512amx";
     case Isa::kArmv7:
       return "armv7";
     case Isa::kNeon:

@@ -157,8 +157,8 @@ class Segmenter {
     planes.reserve(classes_);
     for (size_t k = 0; k < classes_; ++k) {
       const float* plane = logits_.data() + k * at_.pixels();
-      planes.push_back(resampled([=](int64_t y, double* row) { std::copy_n(plane + y * width, width, row); }, at_.seen,
-                                 at_.study));
+      planes.push_back(
+          resampled([=](int64_t y, double* row) { std::copy_n(plane + y * width, width, row); }, at_.seen, at_.study));
     }
     std::vector<double> row(static_cast<size_t>(to_width));
     std::vector<float> logits(classes_ * row.size());
