@@ -1,9 +1,10 @@
 """Trained networks for the comparison of machines: `python scripts/arm/make_trained.py FOLDER`, in seconds.
 
 W4A6, W2A2 and TernaryNet learn two kinds of patches in noise for a few steps: enough that codes, steps and batch norms are those
-of a training, which made-up weights are not, and that masks hold all three classes. FOLDER gets, for each, trained-NAME.gguf with image and logits as in
-scripts/arm/make_cases.py, and a line more in logits.txt; a line more in cases.txt for a slice of the test split, and the numpy
-reference's mask of it, reference-MASK. Run behind scripts/make_sanitizer_cases.py and make_cases.py, which begin the lists.
+of a training, which made-up weights are not, and that masks hold all three classes. FOLDER gets, for each, trained-NAME.gguf with
+image and logits as in scripts/arm/make_cases.py, and a line more in logits.txt; a line more in cases.txt for a slice of the test
+split, and the numpy reference's mask of it, reference-MASK. Run behind scripts/make_sanitizer_cases.py and make_cases.py, which
+begin the lists.
 """
 
 from __future__ import annotations
