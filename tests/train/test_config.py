@@ -64,6 +64,9 @@ def test_a_quantized_run_from_float_has_a_float_twin() -> None:
     assert not scratch.needs_twin and scratch.peak_lr == scratch.lr
     ternary = config(QuantSpec.of("ternarynet"))
     assert not ternary.needs_twin and replace(ternary, init="float").needs_twin
+    # It learns as long as a float network, whatever it starts from: a twin of ReLUs is no start for a tanh.
+    anew = replace(ternary, init="float", iterations=80, lr=0.01, finetune_iterations=7, finetune_lr=0.001)
+    assert (anew.steps, anew.peak_lr) == (80, 0.01)
 
 
 def test_schedule() -> None:
@@ -83,6 +86,6 @@ def test_schedule() -> None:
     assert still.keeps_statistics and not quantized.keeps_statistics
     assert not replace(still, net=replace(still.net, quant=QuantSpec.of("fixed", 2, 4))).keeps_statistics
     # The twin's statistics are of a ReLU: a network with the ternary tanh moves them for four fifths, whatever is wanted.
-    tanh = config(QuantSpec.of("ternarynet"), init="float", finetune_iterations=100, freeze_bn=1.0)
+    tanh = config(QuantSpec.of("ternarynet"), init="float", iterations=100, freeze_bn=1.0)
     assert [freezes_bn(tanh, step) for step in (0, 79, 80)] == [False, False, True]
     assert not freezes_bn(replace(tanh, freeze_bn=0.0), 99)

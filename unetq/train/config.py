@@ -68,7 +68,8 @@ class TrainConfig:
         dataset: name of the data set.
         net: the network and its quantization.
         prep: what happens to a slice before the network.
-        iterations, lr: steps and highest learning rate from random weights (a float network, or without a twin).
+        iterations, lr: steps and highest learning rate from random weights (a float network, or without a twin), and of a
+            network with TernaryNet's tanh, which learns most anew even from a twin.
         finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint.
         batch: crops in a step, over all processes.
         crop: side of a crop in pixels.
@@ -174,12 +175,16 @@ class TrainConfig:
     @property
     def steps(self) -> int:
         """Steps of this run itself, its twin's not counted."""
-        return self.finetune_iterations if self.needs_twin else self.iterations
+        return self.finetune_iterations if self._fine_tunes else self.iterations
 
     @property
     def peak_lr(self) -> float:
         """Highest learning rate of this run."""
-        return self.finetune_lr if self.needs_twin else self.lr
+        return self.finetune_lr if self._fine_tunes else self.lr
+
+    @property
+    def _fine_tunes(self) -> bool:
+        return self.needs_twin and self.net.quant.acts != "tht"
 
     def twin(self) -> TrainConfig:
         """The same training without any quantization, and without what only a quantized one uses.
