@@ -64,9 +64,9 @@ def test_a_quantized_run_from_float_has_a_float_twin() -> None:
     assert not scratch.needs_twin and scratch.peak_lr == scratch.lr
     ternary = config(QuantSpec.of("ternarynet"))
     assert not ternary.needs_twin and replace(ternary, init="float").needs_twin
-    # It learns as long as a float network, whatever it starts from: a twin of ReLUs is no start for a tanh.
+    # It learns as long as a float network, whatever it starts from: a twin of ReLUs is little of a start for a tanh.
     anew = replace(ternary, init="float", iterations=80, lr=0.01, finetune_iterations=7, finetune_lr=0.001)
-    assert (anew.steps, anew.peak_lr) == (80, 0.01)
+    assert (anew.steps, anew.peak_lr) == (80, 0.001)
 
 
 def test_schedule() -> None:

@@ -68,9 +68,9 @@ class TrainConfig:
         dataset: name of the data set.
         net: the network and its quantization.
         prep: what happens to a slice before the network.
-        iterations, lr: steps and highest learning rate from random weights (a float network, or without a twin), and of a
-            network with TernaryNet's tanh, which learns most anew even from a twin.
-        finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint.
+        iterations, lr: steps and highest learning rate from random weights (a float network, or without a twin).
+        finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint; a network with
+            TernaryNet's tanh, which learns most anew even from a twin, has `iterations` steps.
         batch: crops in a step, over all processes.
         crop: side of a crop in pixels.
         foreground: share of the crops that hold a pixel of a label, for labels that fill little of a slice.
@@ -175,16 +175,13 @@ class TrainConfig:
     @property
     def steps(self) -> int:
         """Steps of this run itself, its twin's not counted."""
-        return self.finetune_iterations if self._fine_tunes else self.iterations
+        anew = not self.needs_twin or self.net.quant.acts == "tht"
+        return self.iterations if anew else self.finetune_iterations
 
     @property
     def peak_lr(self) -> float:
         """Highest learning rate of this run."""
-        return self.finetune_lr if self._fine_tunes else self.lr
-
-    @property
-    def _fine_tunes(self) -> bool:
-        return self.needs_twin and self.net.quant.acts != "tht"
+        return self.finetune_lr if self.needs_twin else self.lr
 
     def twin(self) -> TrainConfig:
         """The same training without any quantization, and without what only a quantized one uses.
