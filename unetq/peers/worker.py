@@ -30,9 +30,9 @@ from unetq.runtime.memory import peak_rss_bytes
 __all__ = ["Entrant", "Image", "Job"]
 
 Image = NDArray[np.float32]
-# The first run allocates. A run finds the caches that the others left, and in some virtual machines memory that the host
-# took back while the process was stopped (0.1 s for 100 MiB): it is run twice, and the second time counts, unless it
-# takes so long that it does not matter.
+# The first run allocates. A run finds the caches that the others left, and in some virtual machines memory that has become
+# slow while the process was stopped (docs/performance.md): it is run twice, and the second time counts, unless it takes
+# so long that it does not matter.
 WARMUP, LONG_MS = 2, 1000.0
 PR_SET_PDEATHSIG = 1
 
