@@ -57,6 +57,8 @@ def test_the_issues_own_command(spec: SweepSpec) -> None:
         else:
             assert j.init_from == j.folder.with_name(f"float-f{fold}-s{seed}")
             assert j.config.twin().net == by_folder[j.init_from].config.net
+    # Steps of the tanh are in the configuration of its own runs only: to change them leaves every other run as it was.
+    assert {j.folder.name[:-6] for j in jobs if j.config.tanh_iterations} == {"ternarynet"}
     assert [j.config.seed for j in jobs] == sorted(j.config.seed for j in jobs), "a whole table of seed 0 first"
 
 

@@ -57,9 +57,8 @@ def test_a_quantized_run_from_float_has_a_float_twin() -> None:
     twin = quantized.twin()
     assert twin.is_float and not twin.needs_twin and twin.steps == twin.iterations
     # The same twin serves another quantized training.
-    assert (
-        replace(quantized, finetune_iterations=9, distill=0.5, freeze_bn=0.5, calibrate=1, init="float").twin() == twin
-    )
+    other = replace(quantized, finetune_iterations=9, distill=0.5, freeze_bn=0.5, calibrate=1, init="float")
+    assert replace(other, tanh_iterations=90).twin() == twin
     scratch = config(QuantSpec.of("fixed", 4, 6), init="scratch")
     assert not scratch.needs_twin and scratch.peak_lr == scratch.lr
     ternary = config(QuantSpec.of("ternarynet"))
@@ -67,6 +66,13 @@ def test_a_quantized_run_from_float_has_a_float_twin() -> None:
     # It learns as long as a float network, whatever it starts from: a twin of ReLUs is little of a start for a tanh.
     anew = replace(ternary, init="float", iterations=80, lr=0.01, finetune_iterations=7, finetune_lr=0.001)
     assert (anew.steps, anew.peak_lr) == (80, 0.001)
+    # Or as long as it is told to; which leaves every other training as it was.
+    longer = replace(anew, tanh_iterations=90)
+    assert longer.steps == 90 and longer.without_unread() == longer
+    relu = replace(longer, net=quantized.net)
+    assert relu.steps == 7 and relu.without_unread() == replace(relu, tanh_iterations=None)
+    with pytest.raises(UserError, match="tanh_iterations is 0, but must be at least 1"):
+        config(tanh_iterations=0)
 
 
 def test_schedule() -> None:

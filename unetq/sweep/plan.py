@@ -206,7 +206,7 @@ def _block(source: _Source, settings: Mapping[str, QuantSpec], out: Path, fold: 
     config = replace(source.config, fold=fold, seed=seed)
     twin = job(FLOAT, replace(config.twin(), name=config.name))
     quantized = {
-        name: replace(config, net=replace(config.net, quant=quant))
+        name: replace(config, net=replace(config.net, quant=quant)).without_unread()
         for name, quant in settings.items()
         if not quant.is_float
     }

@@ -57,6 +57,8 @@ class AugmentSpec:
 TANH_FREEZE = 0.2
 # Keys that only a quantized training reads.
 QUANTIZED_ONLY = ("finetune_iterations", "finetune_lr", "freeze_bn", "distill", "calibrate", "init")
+# Keys that only a training with TernaryNet's tanh reads.
+TANH_ONLY = ("tanh_iterations",)
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ class TrainConfig:
         net: the network and its quantization.
         prep: what happens to a slice before the network.
         iterations, lr: steps and highest learning rate from random weights (a float network, or without a twin).
-        finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint; a network with
-            TernaryNet's tanh, which learns most anew even from a twin, has `iterations` steps.
+        finetune_iterations, finetune_lr: the same for quantization-aware training from a float checkpoint.
+        tanh_iterations: steps of a network with TernaryNet's tanh, which learns most anew even from a twin; None = as
+            `iterations`.
         batch: crops in a step, over all processes.
         crop: side of a crop in pixels.
         foreground: share of the crops that hold a pixel of a label, for labels that fill little of a slice.
@@ -104,6 +107,7 @@ class TrainConfig:
     lr: float = 3e-3
     finetune_iterations: int = 500
     finetune_lr: float = 1e-3
+    tanh_iterations: int | None = None
     batch: int = 4
     crop: int = 192
     foreground: float = 0.0
@@ -128,6 +132,8 @@ class TrainConfig:
         for key in ("iterations", "finetune_iterations", "batch", "calibrate", "validate_every", "save_every"):
             if getattr(self, key) < 1:
                 raise UserError(f"{key} is {getattr(self, key)}, but must be at least 1.")
+        if self.tanh_iterations is not None and self.tanh_iterations < 1:
+            raise UserError(f"tanh_iterations is {self.tanh_iterations}, but must be at least 1.")
         if self.crop < 8:
             raise UserError(f"crop is {self.crop} pixels, but must be at least 8.")
         if not (self.lr > 0 and self.finetune_lr > 0 and self.clip > 0):
@@ -175,22 +181,27 @@ class TrainConfig:
     @property
     def steps(self) -> int:
         """Steps of this run itself, its twin's not counted."""
-        anew = not self.needs_twin or self.net.quant.acts == "tht"
-        return self.iterations if anew else self.finetune_iterations
+        if self.net.quant.acts == "tht":
+            return self.tanh_iterations or self.iterations
+        return self.finetune_iterations if self.needs_twin else self.iterations
 
     @property
     def peak_lr(self) -> float:
         """Highest learning rate of this run."""
         return self.finetune_lr if self.needs_twin else self.lr
 
-    def twin(self) -> TrainConfig:
-        """The same training without any quantization, and without what only a quantized one uses.
+    def without_unread(self) -> TrainConfig:
+        """The same training, with the keys that only another kind of training reads at their defaults.
 
-        So the twin stays the same training, and need not be repeated, where only the quantized training is changed.
+        So it stays the same training, and need not be repeated, where only another kind's is changed.
         """
+        unread = QUANTIZED_ONLY + TANH_ONLY if self.is_float else TANH_ONLY if self.net.quant.acts != "tht" else ()
+        return replace(self, **{key: getattr(TrainConfig, key) for key in unread})
+
+    def twin(self) -> TrainConfig:
+        """The same training without any quantization, and without what only a quantized one reads."""
         net = replace(self.net, quant=QuantSpec.of("float"), layers={}, float_first_last=False)
-        unused = {key: getattr(TrainConfig, key) for key in QUANTIZED_ONLY}
-        return replace(self, name=f"{self.name} float", net=net, **unused)
+        return replace(self, name=f"{self.name} float", net=net).without_unread()
 
 
 def load_config(source: Path | str) -> TrainConfig:
