@@ -97,11 +97,14 @@ class Case:
         elif fill != "random":
             self.codes[:] = high if "high" in fill else low
             self.weights[:] = least if "negative" in fill else max(1, most)
+        doubled = pick("doubled") or 0  # first channels as behind a nearest upsampling
+        if doubled:
+            self.codes[:doubled] = self.codes[:doubled, ::2, ::2].repeat(2, 1).repeat(2, 2)
         spread = 2.0 ** (wbits + abits) * np.sqrt(cin * self.side**2)
         self.m = (rng.uniform(-1, 4, out) * 64 / spread).astype(np.float32)
         self.b = rng.uniform(-40, 80, out).astype(np.float32)
         self.settings = {"wbits": wbits, "abits": abits, "in_zero": zero, "threads": int(rng.integers(1, 5))}
-        self.settings["ternary"] = int(ternary)
+        self.settings |= {"ternary": int(ternary), "doubled": doubled}
         self.target(rng)
         if row["op"] == "transposed":
             cut = rng.integers(0, 2, 2)
@@ -172,6 +175,38 @@ def test_convolution_signed_extremes(row: dict[str, Any]) -> None:
         for kind, bits in (("signed", (8, 8)), ("signed", (4, 8)), ("ternary", (2, 2)), ("ternary", (1, 2))):
             if bits in bit_pairs(row):
                 Case(row, rng, bits=bits, fill=fill, kind=kind, channels=(33, 17), size=(4, 6)).check(row["name"])
+
+
+@rows("conv")
+def test_convolution_behind_a_nearest_upsampling(row: dict[str, Any]) -> None:
+    rng = np.random.default_rng(17)
+    # Of 16, 32 and 64 channels a chunk: within one, up to its end, beyond it.
+    channels = [
+        (8, 4, 5),
+        (16, 12, 33),
+        (32, 16, 16),
+        (48, 32, 16),
+        (64, 32, 24),
+        (72, 64, 17),
+        (136, 128, 64),
+        (200, 132, 40),
+    ]
+    sizes = [(2, 2), (2, 12), (8, 2), (4, 14), (10, 50)]
+    for cin, doubled, out in channels:
+        for size in sizes if cin < 100 else sizes[-1:]:
+            fill = ["random", "corners", "high"][int(rng.integers(3))]
+            Case(row, rng, channels=(cin, out), size=size, doubled=doubled, fill=fill).check(row["name"])
+
+
+def test_a_row_that_makes_use_of_doubled_channels_believes_what_it_is_told() -> None:
+    """Else the test above would pass without anything of it."""
+    rows_that_do = [row for row in ROWS if row["products_doubled"] < row["products"]]
+    assert rows_that_do or not any("avx" in row["isa"] for row in ROWS)
+    for row in rows_that_do:
+        case = Case(row, np.random.default_rng(3), channels=(48, 16), size=(6, 8), bits=(2, 2), kind="unsigned")
+        case.settings["doubled"] = 32
+        with pytest.raises(AssertionError):
+            case.check(row["name"])
 
 
 @rows("conv")
@@ -308,6 +343,11 @@ def test_argmax(row: dict[str, Any]) -> None:
 # ---- what the binding itself refuses
 
 
+def upsampled(size: tuple[int, int]) -> tuple[Any, ...]:
+    one = np.ones(1, np.float32)
+    return "direct_conv_w8a8_scalar", np.zeros((8, *size), np.int16), np.zeros((1, 3, 3, 8), np.int8), one, one
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
@@ -315,6 +355,8 @@ def test_argmax(row: dict[str, Any]) -> None:
         (("copy_scalar", np.zeros((1, 1), np.int16)), {}, "rows, columns"),
         (("copy_scalar", np.zeros((1, 1, 1), np.int16)), {"speed": 1}, "no setting"),
         (("copy_scalar", np.zeros((4, 1, 1), np.int16)), {"in_stride": 3}, "do not fit"),
+        (upsampled((2, 2)), {"doubled": 8}, "doubled"),
+        (upsampled((2, 3)), {"doubled": 4}, "doubled"),
     ],
 )
 def test_run_kernel_refuses(arguments: tuple[Any, ...], settings: dict[str, int], message: str) -> None:

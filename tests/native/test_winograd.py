@@ -62,6 +62,23 @@ def test_activations_fit_as_brute_force_says(row: dict[str, Any]) -> None:
 
 
 @each_row
+def test_what_vanishes_behind_a_nearest_upsampling(row: dict[str, Any]) -> None:
+    (high, _), (wide, _) = (AXES[m] for m in tile_of(row))
+    rng = np.random.default_rng(0)
+
+    def twice(inputs: int) -> NDArray[np.intp]:
+        """A tile begins one pixel before a pair of equal ones; one of single outputs, which has 3 inputs, anywhere."""
+        return (np.arange(inputs) + 1) // 2 if inputs > 3 else np.arange(inputs)
+
+    tiles = rng.integers(0, 64, (50, 6, 6))[:, twice(len(high))][:, :, twice(len(wide))]
+    left = int((np.array(high) @ tiles @ np.array(wide).T != 0).any(0).sum())
+    outputs = tile_of(row)[0] * tile_of(row)[1]
+    assert row["products"] * 9 * outputs == pytest.approx(len(high) * len(wide))
+    uses = row["isa"].startswith("avx")  # the rows of ARM do not make use of it
+    assert row["products_doubled"] * 9 * outputs == pytest.approx(left if uses else len(high) * len(wide))
+
+
+@each_row
 def test_weights_fit_as_brute_force_says(row: dict[str, Any]) -> None:
     (_, high), (_, wide) = (AXES[m] for m in tile_of(row))
     signs = np.array(list(itertools.product((-1, 1), repeat=9)), np.int64).reshape(-1, 3, 3)

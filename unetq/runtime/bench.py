@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetq import _native
 from unetq.errors import UserError
 from unetq.runtime.explain import explain
 from unetq.runtime.footprint import footprint
@@ -132,11 +131,9 @@ def _time_here(path: Path, size: tuple[int, int], threads: int, repeats: int) ->
 
 
 def _multiplications_ms(layers: list[dict[str, Any]], peak: float | None) -> float | None:
-    products = {row["name"]: row["products"] for row in _native.kernels()}
-    weighted = [layer for layer in layers if layer["macs"]]
-    if not peak or any(not products[layer["kernel"]] for layer in weighted):
+    if not peak or any(layer["macs"] and not layer["products"] for layer in layers):
         return None
-    return float(sum(layer["macs"] * products[layer["kernel"]] for layer in weighted) / peak / 1e6)
+    return float(sum(layer["products"] for layer in layers) / peak / 1e6)
 
 
 def _bytes_ms(model: Model, size: tuple[int, int]) -> float:

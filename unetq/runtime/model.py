@@ -87,7 +87,11 @@ class Model:
         return result
 
     def profile(self, image: Image) -> list[dict[str, Any]]:
-        """One run, operation by operation: [{name, op, kernel, ms, macs, tuned}]."""
+        """One run, operation by operation: [{name, op, kernel, ms, macs, products, tuned}].
+
+        `macs` are the multiply-accumulates of the direct convolution, `products` those of bytes that the kernel really does,
+        0 where it does none (bit-serial, tables).
+        """
         result: list[dict[str, Any]] = _refusing(self.path, lambda: self._native.profile(image))
         return result
 

@@ -13,14 +13,16 @@ int lanes_of(Layout layout) {
   return layout == Layout::kBytes16 || layout == Layout::kPairs16 || winograd_of(layout) != nullptr ? 16 : 1;
 }
 
-Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel) {
+Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel, int doubled) {
   if (is_lowbit(layout)) return lowbit_taps(layout, side, channels);
+  const Winograd* winograd = winograd_of(layout);
   Taps taps;
+  if (winograd != nullptr && winograd->run == 0) taps.doubled = doubled / 4;
   taps.rows = side;
   if (layout == Layout::kDots) {
     taps.segments = side;
     taps.steps = (channels + 63) / 64 * 16;
-  } else if (winograd_of(layout) == nullptr && (in_pixel == channels || in_pixel == (channels + 3) / 4 * 4)) {
+  } else if (winograd == nullptr && (in_pixel == channels || in_pixel == (channels + 3) / 4 * 4)) {
     taps.segments = 1;
     taps.run_pixels = side;
     taps.steps = static_cast<int>(((side - 1) * in_pixel + channels + 3) / 4);
@@ -59,7 +61,7 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
 }
 
 size_t block_bytes(Layout layout, const Taps& taps) {
-  if (const Winograd* winograd = winograd_of(layout)) return winograd_block_bytes(*winograd, 4 * taps.steps);
+  if (const Winograd* winograd = winograd_of(layout)) return winograd_block_bytes(*winograd, 4 * taps.steps, 4 * taps.doubled);
   if (is_lowbit(layout)) return lowbit_block_bytes(layout, taps);
   const size_t words = static_cast<size_t>(taps.rows) * taps.segments * taps.steps * lanes_of(layout);
   return words * (layout == Layout::kPairs16 ? 8 : 4);
@@ -134,7 +136,7 @@ void pack_block(const WeightSource& source, Layout layout, int first_out, int co
     pack_winograd(source, *winograd, first_out, count, weights);
     return;
   }
-  const Taps taps = taps_of(layout, source.side, source.channels, source.in_pixel);
+  const Taps taps = taps_of(layout, source.side, source.channels, source.in_pixel, source.doubled);
   const Spans spans(source, taps);
   const int lanes = lanes_of(layout);
   std::memset(weights, 0, block_bytes(layout, taps));

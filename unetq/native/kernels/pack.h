@@ -48,11 +48,15 @@ int lanes_of(Layout layout);
 struct Taps {
   int rows = 0, segments = 0, steps = 0;
   int run_pixels = 1;  // pixels side by side in a run
+  int doubled = 0;     // first steps of doubled channels, where the kernels of the layout make use of them
 };
 
 // Dense pixels (stride = channels, or that rounded up to 4) make one run of a row of taps: fewer, longer loops, and
 // with one or two input channels fewer multiplications than runs padded to 4 bytes a pixel.
-Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel);
+//
+// The first `doubled` channels, a multiple of 4 and not all of them, come from a nearest upsampling of an image of even
+// height and width: 2 x 2 pixels, from even rows and columns on, are the same.
+Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel, int doubled);
 
 // Where the codes of one convolution lie in their bit stream.
 struct WeightSource {
@@ -64,7 +68,7 @@ struct WeightSource {
   size_t out_stride = 0;  // codes from one output channel to the next
   size_t first = 0;       // code of tap (0, 0), channel 0 of output 0
   int side = 0;           // taps are side x side
-  int channels = 0;
+  int channels = 0, doubled = 0;
   int in_pixel = 0;
   int in_zero = 0;
   int abits = 0;

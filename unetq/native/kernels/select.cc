@@ -53,6 +53,17 @@ bool can(const Kernel& kernel, const Demand& demand) {
          winograd_allows(*winograd, *demand.source, demand.abits, demand.out_channels, {demand.m, demand.b});
 }
 
+double products_of(const Kernel& kernel, int channels, int doubled) {
+  if (kernel.conv == nullptr || is_lowbit(kernel.layout)) return 0.0;
+  const Winograd* winograd = winograd_of(kernel.layout);
+  if (winograd == nullptr) return 1.0;
+  const int positions = winograd->y->positions * winograd->x->positions;
+  int gone = 0;
+  for (int i = 0; winograd->run == 0 && i < positions; ++i) gone += winograd_vanishes(*winograd, i) ? 1 : 0;
+  const double products = static_cast<double>(positions) * channels - static_cast<double>(gone) * doubled;
+  return products / (9.0 * winograd->y->outputs * winograd->x->outputs * channels);
+}
+
 std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {
   std::vector<const Kernel*> rows, others;
   const int channels = demand.source == nullptr ? 0 : std::min(demand.source->channels, demand.out_channels);

@@ -48,6 +48,10 @@ struct Demand {
 // Whether a row can do it, exactly.
 bool can(const Kernel& kernel, const Demand& demand);
 
+// Products of bytes that a convolution does for each of the direct one; 0: it multiplies otherwise. `doubled` of the
+// input's channels are (pack.h).
+double products_of(const Kernel& kernel, int channels, int doubled);
+
 // The rows that can do it with this ISA in order of preference; the scalar kernels can do anything.
 std::vector<const Kernel*> candidates(const Demand& demand, Isa isa);
 

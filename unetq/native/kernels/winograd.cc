@@ -144,9 +144,21 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
   return true;
 }
 
-size_t winograd_block_bytes(const Winograd& winograd, int channels) {
+bool winograd_vanishes(const Winograd& winograd, int position) {
+  // Tiles begin one pixel before a doubled pair.
+  const auto vanishes = [](const Axis& axis, int i) {
+    const int(&b)[6] = axis.b[i];
+    return axis.outputs > 1 && b[0] == 0 && b[1] + b[2] == 0 && b[3] + b[4] == 0 && b[5] == 0;
+  };
+  const int wide = winograd.x->positions;
+  return vanishes(*winograd.y, position / wide) || vanishes(*winograd.x, position % wide);
+}
+
+size_t winograd_block_bytes(const Winograd& winograd, int channels, int doubled) {
   if (winograd.run > 0) return 64 + static_cast<size_t>(2 * winograd.pairs) * winograd_position_bytes(channels);
-  return static_cast<size_t>(winograd.pairs) * winograd_pair_bytes(channels);
+  size_t bytes = 0;
+  for (int pair = 0; pair < winograd.pairs; ++pair) bytes += PairPlace(winograd, pair, channels, doubled).bytes();
+  return bytes;
 }
 
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
@@ -167,10 +179,11 @@ void pack_winograd(const WeightSource& source, const Winograd& winograd, int fir
 int winograd_chunk(int channels) { return channels <= 16 ? 16 : channels <= 32 ? 32 : 64; }
 
 int winograd_block_tiles(const Winograd& winograd, int channels) {
-  constexpr int kCache = 96 * 1024;
+  // Of V: what a first pass over weights pays for, and what the cache has room for where it takes several.
+  constexpr int kCache = 96 * 1024, kMostCache = 640 * 1024;
   if (winograd.run > 0) return 24;  // their sums take 12 to 36 KiB, and are read at once
   const int bytes = winograd.y->positions * winograd.x->positions * ((channels + 63) / 64 * 64);
-  return std::max(24, std::min(96, kCache / bytes / 12 * 12));
+  return std::max({24, std::min(48, kMostCache / bytes / 12 * 12), std::min(96, kCache / bytes / 12 * 12)});
 }
 
 // Places for up to two vectors of 16 channels: of 2 x 2 (and 1 x 2) the outputs, of 2 x 4 two rows of 6 columns. With

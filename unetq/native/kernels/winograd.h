@@ -94,9 +94,12 @@ struct Scales {
 // Whether these weights and scales are exact: |U| <= 127, and neither int32 nor the normal floats are left.
 bool winograd_allows(const Winograd& winograd, const WeightSource& source, int abits, int outputs, Scales scales);
 
+// Whether V of a position is 0, its offset aside, in doubled channels (pack.h): 7 of 16 are with 2 x 2 tiles, 9 of 24
+// with 2 x 4. Neither their V nor their U exist.
+bool winograd_vanishes(const Winograd& winograd, int position);
+
 // Block: [pair][start of p, then of q: 16 int32 each][step][p: 16 lanes x 4 channels, q: the same].
-size_t winograd_block_bytes(const Winograd& winograd, int channels);
-static inline size_t winograd_pair_bytes(int channels) { return 128 + static_cast<size_t>((channels + 3) / 4) * 128; }
+size_t winograd_block_bytes(const Winograd& winograd, int channels, int doubled);
 // With runs: [16 starts, int32, of position (1, 1), the only one that has any][position][channels / run][16
 // lanes][run].
 void pack_winograd(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights);

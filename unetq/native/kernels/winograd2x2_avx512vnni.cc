@@ -82,17 +82,19 @@ template <int T, int G, int C, Row R>
 __attribute__((noinline)) const uint8_t* row(const Block& block, const uint8_t* w, int first) {
   constexpr int kRow = R == Row::k1 ? 1 : R == Row::k2 ? 2 : R == Row::k3 ? 3 : 0;
   constexpr int kTaps = R == Row::kOnly ? 3 : 1;
+  constexpr bool kVanishes = R == Row::k2;
   const uint8_t* v = block.v + 4 * kRow * block.position + first * C;
   __m512i a[T][G], b[T][G];
   begin<T, G>(block, w, a, b);
   for (int i = 0; i < kTaps; ++i) {
     const uint8_t* at = v + 4 * i * block.position;
-    w = multiply<T, G, C>(block, at + block.position, at + 2 * block.position, w, a, b);
+    w = multiply<T, G, C>(block, {at + block.position, at + 2 * block.position}, kVanishes ? Live::kNone : Live::kP, w,
+                          a, b);
   }
   butterfly<T, G>(a, b);
   for (int i = 0; i < kTaps; ++i) {
     const uint8_t* at = v + 4 * i * block.position;
-    w = multiply<T, G, C>(block, at, at + 3 * block.position, w, a, b);
+    w = multiply<T, G, C>(block, {at, at + 3 * block.position}, kVanishes ? Live::kNone : Live::kBoth, w, a, b);
   }
   uint8_t* sums = block.sums + static_cast<size_t>(first) * (4 * G * 64);
   constexpr int kPlane = G * 64;

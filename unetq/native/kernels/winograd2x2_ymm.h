@@ -13,28 +13,40 @@ namespace {
 constexpr int kTiles = 3;
 using Sums = __m256i[kTiles][2];
 
-template <class Dot, int C>
-inline const uint8_t* multiply(const Block& block, const uint8_t* p, const uint8_t* q, const uint8_t* w, Sums& a,
-                               Sums& b) {
-  w += 128;
+template <class Dot, int C, bool BOTH>
+inline const uint8_t* multiply_steps(const Block& block, Pointers at, int first, int last, const uint8_t* w, Sums& a,
+                                     Sums& b) {
   const Dot dot;
-  const ptrdiff_t to_q = q - p;
-  int left = block.job.steps;
+  const ptrdiff_t to_q = at.q - at.p;
+  const uint8_t* chunk = at.p + first / (C / 4) * block.chunk;
+  int skip = first % (C / 4), left = last - first;
   do {
-    const uint8_t* from = p;
-    const uint8_t* end = p + 4 * (left < C / 4 ? left : C / 4);
+    const int room = C / 4 - skip;
+    const uint8_t* from = chunk + 4 * skip;
+    const uint8_t* end = from + 4 * (left < room ? left : room);
     do {
 #pragma GCC unroll 3
       for (int t = 0; t < kTiles; ++t) dot.add(from + t * C, w, a[t]);
+      if constexpr (BOTH) {
 #pragma GCC unroll 3
-      for (int t = 0; t < kTiles; ++t) dot.add(from + to_q + t * C, w + 64, b[t]);
+        for (int t = 0; t < kTiles; ++t) dot.add(from + to_q + t * C, w + 64, b[t]);
+      }
       from += 4;
-      w += 128;
+      w += BOTH ? 128 : 64;
     } while (from != end);
-    left -= C / 4;
-    p += block.chunk;
+    left -= room;
+    skip = 0;
+    chunk += block.chunk;
   } while (left > 0);
   return w;
+}
+
+template <class Dot, int C>
+inline const uint8_t* multiply(const Block& block, Pointers at, Live live, const uint8_t* w, Sums& a, Sums& b) {
+  w += 128;
+  const int doubled = live == Live::kBoth ? 0 : block.job.doubled;
+  if (live == Live::kP && doubled > 0) w = multiply_steps<Dot, C, false>(block, at, 0, doubled, w, a, b);
+  return multiply_steps<Dot, C, true>(block, at, doubled, block.job.steps, w, a, b);
 }
 
 inline void put(uint8_t* to, __m256i v) { _mm256_store_si256(reinterpret_cast<__m256i*>(to), v); }
@@ -52,7 +64,7 @@ __attribute__((noinline)) const uint8_t* row(const Block& block, const uint8_t* 
     }
   }
   const uint8_t* v = block.v + 4 * R * block.position + first * C;
-  w = multiply<Dot, C>(block, v + block.position, v + 2 * block.position, w, a, b);
+  w = multiply<Dot, C>(block, {v + block.position, v + 2 * block.position}, R == 2 ? Live::kNone : Live::kP, w, a, b);
 #pragma GCC unroll 3
   for (int t = 0; t < kTiles; ++t) {
 #pragma GCC unroll 2
@@ -62,7 +74,7 @@ __attribute__((noinline)) const uint8_t* row(const Block& block, const uint8_t* 
       a[t][g] = sum;
     }
   }
-  w = multiply<Dot, C>(block, v, v + 3 * block.position, w, a, b);
+  w = multiply<Dot, C>(block, {v, v + 3 * block.position}, R == 2 ? Live::kNone : Live::kBoth, w, a, b);
   uint8_t* sums = block.sums + static_cast<size_t>(first) * 256;  // [tile][upper, lower][x, y][16]
 #pragma GCC unroll 3
   for (int t = 0; t < kTiles; ++t) {

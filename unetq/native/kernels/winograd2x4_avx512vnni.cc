@@ -18,15 +18,15 @@ namespace {
 constexpr int kColumns = 6;
 constexpr uint32_t kThird = 0xAAAAAAAB;  // * 3 = 2^33 + 1
 
-template <int T, int G, int C>
+template <int T, int G, int C, bool VANISHES>
 __attribute__((noinline)) const uint8_t* column(const Block& block, const uint8_t* w, int first, int j) {
   const uint8_t* v = block.v + j * block.position + first * C;
   const ptrdiff_t row = kColumns * block.position;
   __m512i a[T][G], b[T][G];
   begin<T, G>(block, w, a, b);
-  w = multiply<T, G, C>(block, v + row, v + 2 * row, w, a, b);
+  w = multiply<T, G, C>(block, {v + row, v + 2 * row}, VANISHES ? Live::kNone : Live::kP, w, a, b);
   butterfly<T, G>(a, b);
-  w = multiply<T, G, C>(block, v, v + 3 * row, w, a, b);
+  w = multiply<T, G, C>(block, {v, v + 3 * row}, VANISHES ? Live::kNone : Live::kBoth, w, a, b);
   uint8_t* sums = block.sums + (static_cast<size_t>(first) * 2 * kColumns + j) * G * 64;  // [tile][X, Y][j][G][16]
 #pragma GCC unroll 12
   for (int t = 0; t < T; ++t) {
@@ -116,7 +116,9 @@ void outputs(const Block& block, int channel) {
   const uint8_t* w = static_cast<const uint8_t*>(block.job.weights) + channel / 16 * block.weights;
   for (int j = 0; j < kColumns; ++j) {
     const uint8_t* next = w;
-    for (int first = 0; first < block.tiles; first += T) next = column<T, G, C>(block, w, first, j);
+    for (int first = 0; first < block.tiles; first += T) {
+      next = j == 2 ? column<T, G, C, true>(block, w, first, j) : column<T, G, C, false>(block, w, first, j);
+    }
     w = next;
   }
   finish<G>(block, channel);

@@ -40,35 +40,49 @@ inline void multiply(const uint8_t* from, const __m512i (&w)[G], __m512i (&acc)[
   }
 }
 
-// The sums of one pair of positions over all channels, added to a and b. C: bytes of a tile in a chunk.
-template <int T, int G, int C>
-inline const uint8_t* multiply(const Block& block, const uint8_t* p, const uint8_t* q, const uint8_t* w,
-                               __m512i (&a)[T][G], __m512i (&b)[T][G]) {
-  w += 128;
+// The products of steps [first, last) of a pair of positions, or of its p alone. C: bytes of a tile in a chunk.
+template <int T, int G, int C, bool BOTH>
+inline const uint8_t* multiply_steps(const Block& block, Pointers at, int first, int last, const uint8_t* w,
+                                     __m512i (&a)[T][G], __m512i (&b)[T][G]) {
   const size_t next = block.weights;
-  const ptrdiff_t to_q = q - p;
-  int left = block.job.steps;
+  const ptrdiff_t to_q = at.q - at.p;
+  const uint8_t* chunk = at.p + first / (C / 4) * block.chunk;
+  int skip = first % (C / 4), left = last - first;
   do {
-    const uint8_t* from = p;
-    const uint8_t* end = p + 4 * (left < C / 4 ? left : C / 4);
+    const int room = C / 4 - skip;
+    const uint8_t* from = chunk + 4 * skip;
+    const uint8_t* end = from + 4 * (left < room ? left : room);
     do {
       __m512i wp[G], wq[G];
 #pragma GCC unroll 2
       for (int g = 0; g < G; ++g) {
         wp[g] = _mm512_loadu_si512(w + g * next);
-        wq[g] = _mm512_loadu_si512(w + g * next + 64);
+        if constexpr (BOTH) wq[g] = _mm512_loadu_si512(w + g * next + 64);
       }
 #pragma GCC unroll 12
       for (int t = 0; t < T; ++t) multiply<G>(from + t * C, wp, a[t]);
+      if constexpr (BOTH) {
 #pragma GCC unroll 12
-      for (int t = 0; t < T; ++t) multiply<G>(from + to_q + t * C, wq, b[t]);
+        for (int t = 0; t < T; ++t) multiply<G>(from + to_q + t * C, wq, b[t]);
+      }
       from += 4;
-      w += 128;
+      w += BOTH ? 128 : 64;
     } while (from != end);
-    left -= C / 4;
-    p += block.chunk;
+    left -= room;
+    skip = 0;
+    chunk += block.chunk;
   } while (left > 0);
   return w;
+}
+
+// The sums of one pair of positions over all channels, added to a and b.
+template <int T, int G, int C>
+inline const uint8_t* multiply(const Block& block, Pointers at, Live live, const uint8_t* w, __m512i (&a)[T][G],
+                               __m512i (&b)[T][G]) {
+  w += 128;
+  const int doubled = live == Live::kBoth ? 0 : block.job.doubled;
+  if (live == Live::kP && doubled > 0) w = multiply_steps<T, G, C, false>(block, at, 0, doubled, w, a, b);
+  return multiply_steps<T, G, C, true>(block, at, doubled, block.job.steps, w, a, b);
 }
 
 // Accumulators of one pair, at their starts.

@@ -8,7 +8,7 @@ namespace {
 
 struct Transposer {
   // 16 lanes x 16 steps of 4 bytes, to steps x lanes: twice pairs of two, twice quarters of four.
-  void operator()(const int8_t* from, int steps, uint8_t* to, int32_t* sums) const {
+  void operator()(const int8_t* from, int first, int last, uint8_t* to, size_t stride, int32_t* sums) const {
     __m512i a[16], b[16];
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) a[i] = _mm512_load_si512(from + i * kRun);
@@ -36,8 +36,8 @@ struct Transposer {
       b[12 + k] = _mm512_shuffle_i32x4(high, high2, 0xDD);
     }
     __m512i sum = _mm512_load_si512(sums);
-    for (int step = 0; step < steps; ++step) {
-      _mm512_storeu_si512(to + step * 128, b[step]);
+    for (int step = first; step < last; ++step, to += stride) {
+      _mm512_storeu_si512(to, b[step]);
       sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), b[step]);
     }
     _mm512_store_si512(sums, sum);

@@ -29,6 +29,12 @@ struct Block {
   bool plain;  // unsigned codes: packing with saturation clamps from below
 };
 
+// V of a pair of positions, and what of them there is in doubled channels (winograd_vanishes).
+struct Pointers {
+  const uint8_t *p, *q;
+};
+enum class Live { kBoth, kP, kNone };
+
 template <int C>
 struct Bytes;
 #ifdef UNETQ_X86
@@ -102,11 +108,12 @@ inline ptrdiff_t step_of(int tile) {
   return PAIRS ? (tile % 2 == 0 ? 8 : 2 * C - 8) : C;
 }
 
-// Down a column of 4 (or 3) rows of pixels.
-template <int C, int High>
+// Down a column of 4 (or 3) rows of pixels. DOUBLED: of doubled channels.
+template <int C, int High, bool DOUBLED>
 inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::Type* to) {
   using B = Bytes<C>;
-  const auto d0 = B::load(rows[0] + at), d1 = B::load(rows[1] + at), d2 = B::load(rows[2] + at);
+  const auto d0 = B::load(rows[0] + at), d1 = B::load(rows[1] + at);
+  const auto d2 = DOUBLED && High == 2 ? d1 : B::load(rows[2] + at);
   if constexpr (High == 2) {
     const auto d3 = B::load(rows[3] + at);
     to[0] = B::sub(d0, d2);
@@ -123,28 +130,33 @@ inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::
 // `count` tiles side by side; `flips`: signed bytes of position (1, 1) get -128. Differences are taken modulo 256 and
 // get their 128 by flipping the upper bit: of e and o, the even and the odd column, each position takes part of one
 // that is flipped and one that is not.
-template <int C, int High, bool PAIRS>
+template <int C, int High, bool PAIRS, bool DOUBLED>
 __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v,
                                           ptrdiff_t position, [[maybe_unused]] bool flips) {
   using B = Bytes<C>;
   constexpr int kRows = High + 2;
   typename B::Type e[kRows], o[kRows];
-  column<C, High>(rows, 0, e);
-  column<C, High>(rows, pixel, o);
+  column<C, High, DOUBLED>(rows, 0, e);
+  column<C, High, DOUBLED>(rows, pixel, o);
   for (int t = 0; t < count; v += step_of<C, PAIRS>(first + t), ++t) {
     typename B::Type e1[kRows], o1[kRows];
     const ptrdiff_t at = (2 * t + 2) * pixel;
-    column<C, High>(rows, at, e1);
-    column<C, High>(rows, at + pixel, o1);
+    if constexpr (DOUBLED) {
+      for (int i = 0; i < kRows; ++i) e1[i] = o[i];
+    } else {
+      column<C, High, DOUBLED>(rows, at, e1);
+    }
+    column<C, High, DOUBLED>(rows, at + pixel, o1);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
+      if (DOUBLED && High == 2 && i == 2) continue;
       const auto flipped = centred<C>(o[i]);
       const bool sum = High == 1 || i == 1;  // no coefficient of position (i, 1) is negative
       uint8_t* to = v + 4 * i * position;
       put<C, PAIRS>(to, B::sub(centred<C>(e[i]), e1[i]));
       const auto second = B::add(sum ? o[i] : flipped, e1[i]);
       put<C, PAIRS>(to + position, kSigned && sum && flips ? B::flip(second) : second);
-      put<C, PAIRS>(to + 2 * position, B::sub(e1[i], flipped));
+      if constexpr (!DOUBLED) put<C, PAIRS>(to + 2 * position, B::sub(e1[i], flipped));
       put<C, PAIRS>(to + 3 * position, B::sub(flipped, o1[i]));
       e[i] = e1[i];
       o[i] = o1[i];
@@ -154,27 +166,36 @@ __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t 
 
 // The same for 4 outputs along a row, from 6 columns: 4 (c0 - c2) + f, 4 (c1 + c2) - (c3 + c4), 4 (c2 - c1) + (c3 -
 // c4), f + g, f - g, c5 - c3 - 2 g, where f = c4 - c2 and g = 2 (c3 - c1).
-template <int C, int High, bool PAIRS>
+template <int C, int High, bool PAIRS, bool DOUBLED>
 __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v,
                                           ptrdiff_t position) {
   using B = Bytes<C>;
   constexpr int kRows = High + 2;
   typename B::Type c[6][kRows];
-  column<C, High>(rows, 0, c[0]);
-  column<C, High>(rows, pixel, c[1]);
+  column<C, High, DOUBLED>(rows, 0, c[0]);
+  column<C, High, DOUBLED>(rows, pixel, c[1]);
   for (int t = 0; t < count; v += step_of<C, PAIRS>(first + t), ++t) {
 #pragma GCC unroll 4
-    for (int k = 2; k < 6; ++k) column<C, High>(rows, (4 * t + k) * pixel, c[k]);
+    for (int k = 2; k < 6; ++k) {
+      if (DOUBLED && k % 2 == 0) {
+        for (int i = 0; i < kRows; ++i) c[k][i] = c[k - 1][i];
+      } else {
+        column<C, High, DOUBLED>(rows, (4 * t + k) * pixel, c[k]);
+      }
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
+      if (DOUBLED && i == 2) continue;
       const auto twice = [](auto x) { return B::add(x, x); };
       const auto f = centred<C>(B::sub(c[4][i], c[2][i])), g = twice(B::sub(c[3][i], c[1][i]));
       uint8_t* to = v + 6 * i * position;
       put<C, PAIRS>(to, B::add(twice(twice(B::sub(c[0][i], c[2][i]))), f));
       put<C, PAIRS>(to + position,
                     centred<C>(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
-      put<C, PAIRS>(to + 2 * position,
-                    centred<C>(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
+      if constexpr (!DOUBLED) {
+        put<C, PAIRS>(to + 2 * position,
+                      centred<C>(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
+      }
       put<C, PAIRS>(to + 3 * position, B::add(f, g));
       put<C, PAIRS>(to + 4 * position, B::sub(f, g));
       put<C, PAIRS>(to + 5 * position, centred<C>(B::sub(B::sub(c[5][i], c[3][i]), twice(g))));
@@ -199,11 +220,14 @@ void transform_block(const Block& block, uint8_t* v, bool flips) {
       rows[r] = job.in + y * job.in_row + place.x * job.in_pixel;
     }
     uint8_t* to = v + (PAIRS ? first / 2 * 2 * C + first % 2 * 8 : first * C);
-    for (int left = job.steps; left > 0; left -= C / 4, to += block.chunk) {
+    for (int step = 0; step < job.steps; step += C / 4, to += block.chunk) {
+      const bool doubled = step + C / 4 <= job.doubled;
       if constexpr (Wide == 2) {
-        transform2<C, High, PAIRS>(rows, job.in_pixel, first, count, to, block.position, flips);
+        const auto transform = doubled ? transform2<C, High, PAIRS, true> : transform2<C, High, PAIRS, false>;
+        transform(rows, job.in_pixel, first, count, to, block.position, flips);
       } else {
-        transform4<C, High, PAIRS>(rows, job.in_pixel, first, count, to, block.position);
+        const auto transform = doubled ? transform4<C, High, PAIRS, true> : transform4<C, High, PAIRS, false>;
+        transform(rows, job.in_pixel, first, count, to, block.position);
       }
       for (const uint8_t*& from : rows) from += C;
     }
@@ -226,7 +250,7 @@ void convolve(Layout layout, const ConvRows& job, const Outputs& outputs) {
   block.sums = rest;
   auto* places = reinterpret_cast<Place*>(rest + static_cast<size_t>(most) * winograd_sums_bytes(winograd));
   block.places = places;
-  block.weights = winograd_block_bytes(winograd, channels);
+  block.weights = winograd_block_bytes(winograd, channels, 4 * job.doubled);
   const bool flips = winograd_offset(winograd, 1, 1, job.abits) == -128;
   block.plain = job.out != nullptr && job.lo == 0.0f && job.zero == 0;
   for (int first = 0; first < tiles; first += size) {

@@ -10,6 +10,27 @@ namespace unetq {
 
 constexpr int kRun = 64;  // channels transformed at once
 
+// Where the weights of a pair of positions stand: what vanishes in doubled channels does not.
+struct PairPlace {
+  int steps, doubled;  // the latter of the former
+  bool gone[2];        // p, q
+
+  PairPlace(const Winograd& winograd, int pair, int channels, int doubled_channels)
+      : steps((channels + 3) / 4),
+        doubled(doubled_channels / 4),
+        gone{winograd_vanishes(winograd, winograd.order[pair].p), winograd_vanishes(winograd, winograd.order[pair].q)} {}
+
+  // From one step to the next, of doubled channels and of others.
+  size_t stride(bool in_doubled) const { return in_doubled ? 64 * (!gone[0] + !gone[1]) : 128; }
+  size_t bytes() const { return at(steps, 0); }
+  // From the pair's first byte to p (0) or q (1) of a step.
+  size_t at(int step, int half) const {
+    const int before = step < doubled ? step : doubled;
+    const size_t first = 128 + before * stride(true) + static_cast<size_t>(step - before) * stride(false);
+    return first + (half == 1 && (step >= doubled || !gone[0]) ? 64 : 0);
+  }
+};
+
 static inline void load_taps(const WeightSource& source, int out, int channel, int8_t (&taps)[9][kRun]) {
   const int left = source.channels - channel, n = left < kRun ? left : kRun;
   for (int tap = 0; tap < 9; ++tap) {
@@ -59,7 +80,7 @@ static inline void find_rest(const WeightSource& source, const Winograd& winogra
 
 // What accumulators start at: it takes the offsets of V, and the zero of the input's codes, out again.
 static inline void put_starts(const int32_t (&rest)[32], const Winograd& winograd, const int32_t (&sums)[32][16],
-                              int lane, size_t bytes, uint8_t* to) {
+                              int lane, const size_t (&places)[16], uint8_t* to) {
   uint32_t starts[16][2] = {};
   for (int half = 0; half < 2 * winograd.pairs; ++half) {
     starts[half / 2][half % 2] = 0u - static_cast<uint32_t>(rest[half]) * static_cast<uint32_t>(sums[half][lane]);
@@ -78,19 +99,22 @@ static inline void put_starts(const int32_t (&rest)[32], const Winograd& winogra
     starts[group][0] = a + static_cast<uint32_t>(static_cast<int32_t>(p + q) / 2);
     starts[group][1] = b + static_cast<uint32_t>(static_cast<int32_t>(p - q) / 2);
   }
-  for (int pair = 0; pair < winograd.pairs; ++pair, to += bytes) {
-    std::memcpy(to, &starts[pair][0], 4);
-    std::memcpy(to + 64, &starts[pair][1], 4);
+  for (int pair = 0; pair < winograd.pairs; ++pair) {
+    std::memcpy(to + places[pair], &starts[pair][0], 4);
+    std::memcpy(to + places[pair] + 64, &starts[pair][1], 4);
   }
 }
 
-// Channels as outer loop: `put(bytes [16 lanes][64], steps, to, sums)` writes step after step of 16 lanes x 4 channels,
-// 128 bytes apart, and adds each lane's numbers to its sum.
+// Channels as outer loop: `put(bytes [16 lanes][64], first, last, to, stride, sums)` writes step after step of 16 lanes
+// x 4 channels, `stride` bytes apart, and adds each lane's numbers to its sum.
 template <typename Put>
 static inline void pack_winograd_with(const Put& put, const WeightSource& source, const Winograd& winograd,
                                       int first_out, int count, uint8_t* block) {
-  const size_t bytes = winograd_pair_bytes(source.channels);
   const int halves = 2 * winograd.pairs;
+  size_t places[16] = {};
+  for (int pair = 0; pair + 1 < winograd.pairs; ++pair) {
+    places[pair + 1] = places[pair] + PairPlace(winograd, pair, source.channels, source.doubled).bytes();
+  }
   alignas(64) int32_t sums[32][16] = {};  // [p or q of a pair][lane] of the numbers as they are stored
   alignas(64) int8_t stored[32][16][kRun];
   std::memset(stored, 0, sizeof(stored));
@@ -113,12 +137,21 @@ static inline void pack_winograd_with(const Put& put, const WeightSource& source
     }
     const int left = source.channels - channel, steps = ((left < kRun ? left : kRun) + 3) / 4;
     for (int half = 0; half < halves; ++half) {
-      put(&stored[half][0][0], steps, block + half / 2 * bytes + 128 + half % 2 * 64 + channel * 32, sums[half]);
+      const PairPlace place(winograd, half / 2, source.channels, source.doubled);
+      const int first = channel / 4, left_doubled = place.doubled - first;
+      const int split = left_doubled < 0 ? 0 : left_doubled < steps ? left_doubled : steps;
+      uint8_t* to = block + places[half / 2];
+      if (split > 0 && !place.gone[half % 2]) {
+        put(&stored[half][0][0], 0, split, to + place.at(first, half % 2), place.stride(true), sums[half]);
+      }
+      if (split < steps) {
+        put(&stored[half][0][0], split, steps, to + place.at(first + split, half % 2), place.stride(false), sums[half]);
+      }
     }
   }
   int32_t rest[32] = {};
   find_rest(source, winograd, rest);
-  for (int lane = 0; lane < 16; ++lane) put_starts(rest, winograd, sums, lane, bytes, block + 4 * lane);
+  for (int lane = 0; lane < 16; ++lane) put_starts(rest, winograd, sums, lane, places, block + 4 * lane);
 }
 
 }  // namespace unetq

@@ -85,13 +85,13 @@ class PyModel {
 
   py::list profile(const Image& image) {
     struct Row {
-      double seconds, macs;
+      double seconds, macs, products;
       const char* kernel;
       bool tuned;
     };
     std::vector<Row> rows;
     const Observer note = [&](size_t op, double seconds) {
-      rows.push_back({seconds, session_->macs(op), session_->kernel_name(op), session_->tuned(op)});
+      rows.push_back({seconds, session_->macs(op), session_->products(op), session_->kernel_name(op), session_->tuned(op)});
     };
     run_observed(image, {note});
     py::list result;
@@ -103,6 +103,7 @@ class PyModel {
       row["kernel"] = rows[i].kernel;
       row["ms"] = rows[i].seconds * 1e3;
       row["macs"] = static_cast<uint64_t>(rows[i].macs);
+      row["products"] = static_cast<uint64_t>(rows[i].products);
       row["tuned"] = rows[i].tuned;
       result.append(row);
     }

@@ -42,6 +42,7 @@ TrialSettings settings_of(const py::kwargs& given) {
       {"ternary", &set.ternary},
       {"threads", &set.threads},
       {"repeats", &set.repeats},
+      {"doubled", &set.doubled},
   };
   for (const auto& [key, value] : given) {
     const std::string name = py::str(key);
@@ -118,10 +119,8 @@ void add_fits(const Kernel& kernel, py::dict* row) {
   }
   (*row)["always"] = always;
   (*row)["checked"] = checked;
-  // Products of bytes for one of the direct convolution; 0: it multiplies otherwise.
-  const double tile = winograd == nullptr ? 1.0 : 9.0 * winograd->y->outputs * winograd->x->outputs;
-  const double products = winograd == nullptr ? 1.0 : winograd->y->positions * winograd->x->positions;
-  (*row)["products"] = kernel.conv == nullptr || is_lowbit(kernel.layout) ? 0.0 : products / tile;
+  (*row)["products"] = products_of(kernel, 1, 0);
+  (*row)["products_doubled"] = products_of(kernel, 1, 1);
   (*row)["limit"] = winograd == nullptr ? 0 : winograd_limit(*winograd);
 }
 

@@ -29,13 +29,13 @@ struct Panel {
   int lanes = 1, blocks = 1;
   size_t block_bytes = 0;
 
-  Panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean) {
-    taps = taps_of(kernel.layout, side, in_channels, in_pixel);
+  Panel(const Kernel& kernel, const ConvShape& shape, bool lean) {
+    taps = taps_of(kernel.layout, shape.side, shape.in_channels, shape.in_pixel, shape.doubled);
     lanes = lanes_of(kernel.layout);
     block_bytes = unetq::block_bytes(kernel.layout, taps);
     const bool winograd = winograd_of(kernel.layout) != nullptr;
     const size_t panel_bytes = lean ? kLeanPanelBytes : winograd ? kWinogradPanelBytes : kPanelBytes;
-    const int all = (out_channels + lanes - 1) / lanes;
+    const int all = (shape.out_channels + lanes - 1) / lanes;
     const int fit = static_cast<int>(std::min<size_t>(panel_bytes / std::max<size_t>(1, block_bytes), 1 << 20));
     blocks = std::min(all, std::max(kBlocksAtOnce, fit / kBlocksAtOnce * kBlocksAtOnce));
   }
@@ -59,7 +59,8 @@ class Driver {
         scratch_(place.layer),
         pool_(*pool),
         taps_side_(job.transposed ? 1 : job.side),
-        panel_(kernel, taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.out.channels, job.lean),
+        panel_(kernel,
+               {taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.doubled, job.out.channels}, job.lean),
         winograd_(winograd_of(kernel.layout)),
         of_threads_(place.threads) {}
 
@@ -109,6 +110,7 @@ class Driver {
     all.tap_rows = panel_.taps.rows;
     all.tap_segments = panel_.taps.segments;
     all.steps = panel_.taps.steps;
+    all.doubled = panel_.taps.doubled;
     all.weights = scratch_;
     all.start = start();
     all.m = m();
@@ -173,21 +175,22 @@ WeightSource weight_source(const ConvJob& job, int dy, int dx) {
   source.first = static_cast<size_t>(dy * job.side + dx) * job.in.channels;
   source.side = job.transposed ? 1 : job.side;
   source.channels = job.in.channels;
+  source.doubled = job.doubled;
   source.in_pixel = static_cast<int>(job.in.pixel);
   source.in_zero = job.in_zero;
   source.abits = job.abits;
   return source;
 }
 
-ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean) {
+ConvScratch conv_scratch(const Kernel& kernel, const ConvShape& shape, bool lean) {
   const Winograd* winograd = winograd_of(kernel.layout);
-  return {Panel(kernel, side, in_channels, in_pixel, out_channels, lean).bytes(),
-          winograd == nullptr ? 0 : winograd_scratch_bytes(*winograd, in_channels)};
+  return {Panel(kernel, shape, lean).bytes(),
+          winograd == nullptr ? 0 : winograd_scratch_bytes(*winograd, shape.in_channels)};
 }
 
-bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean) {
-  const Panel panel(kernel, side, in_channels, in_pixel, out_channels, lean);
-  return panel.blocks * panel.lanes >= out_channels;
+bool conv_fits_panel(const Kernel& kernel, const ConvShape& shape, bool lean) {
+  const Panel panel(kernel, shape, lean);
+  return panel.blocks * panel.lanes >= shape.out_channels;
 }
 
 void run_conv(const Kernel& kernel, const ConvJob& job, const ConvPlace& place, Pool* pool) {

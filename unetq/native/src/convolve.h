@@ -19,6 +19,7 @@ struct ConvJob {
   ptrdiff_t logits_plane = 0;
   bool transposed = false;
   int side = 0;              // of the convolution; 2 for transposed
+  int doubled = 0;           // first channels of the input that are (pack.h); y0 and y1 are even then
   int wbits = 0, abits = 0;  // of weights and input
   bool binary = false, ternary = false;
   const uint8_t* packed = nullptr;
@@ -41,14 +42,18 @@ struct ConvPlace {
   uint8_t* threads = nullptr;
 };
 
-// For a layer with `side` x `side` taps a pixel (1 for transposed).
-ConvScratch conv_scratch(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean);
+// Of a layer: what decides how its weights are packed. `side` x `side` taps a pixel (1 for transposed).
+struct ConvShape {
+  int side = 0, in_channels = 0, in_pixel = 0, doubled = 0, out_channels = 0;
+};
+
+ConvScratch conv_scratch(const Kernel& kernel, const ConvShape& shape, bool lean);
 
 // The codes of all weights of a job; of parity (dy, dx) for transposed.
 WeightSource weight_source(const ConvJob& job, int dy, int dx);
 
 // Whether all of a layer's weights are expanded at once.
-bool conv_fits_panel(const Kernel& kernel, int side, int in_channels, int in_pixel, int out_channels, bool lean);
+bool conv_fits_panel(const Kernel& kernel, const ConvShape& shape, bool lean);
 
 void run_conv(const Kernel& kernel, const ConvJob& job, const ConvPlace& place, Pool* pool);
 

@@ -331,6 +331,7 @@ void Session::convolve(const Part& part, const Ends& ends) {
   job.logits_plane = static_cast<ptrdiff_t>(strip ? plan_.logits_rows : job.out.height) * job.out.width;
   job.transposed = info.kind == OpKind::kTransposed;
   job.side = info.kernel;
+  job.doubled = step.doubled;
   job.wbits = info.wbits;
   job.abits = in.bits;
   job.binary = info.weights == WeightKind::kBinary;
@@ -409,6 +410,12 @@ double Session::macs(size_t op) const {
   const double pixels = static_cast<double>(level_size(plan_.height, level)) * level_size(plan_.width, level);
   return pixels * info.kernel * info.kernel * model_.tensors[info.input_a].channels *
          model_.tensors[info.output].channels;
+}
+
+double Session::products(size_t op) const {
+  const Step& step = plan_.steps[op];
+  if (step.kernel == nullptr) return 0;
+  return macs(op) * products_of(*step.kernel, model_.tensors[model_.ops[op].input_a].channels, step.doubled);
 }
 
 const char* Session::kernel_name(size_t op) const {

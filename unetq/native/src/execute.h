@@ -81,6 +81,7 @@ class Session {
 
   // Multiply-accumulates of an operation in the plan of the last run.
   double macs(size_t op) const;
+  double products(size_t op) const;  // of bytes that its kernel does for them; 0: it multiplies otherwise
   const char* kernel_name(size_t op) const;
   bool tuned(size_t op) const { return plan_.steps[op].tuned; }
 

@@ -213,9 +213,35 @@ class Planner {
     layer.in_channels = model_.tensors[op.input_a].channels;
     layer.in_pixel = in < 0 ? 0 : static_cast<int>(plan_.buffers[in].pixel);  // the image is planar
     layer.out_channels = demand.out_channels;
+    layer.doubled = doubled(i);
     layer.height = level_size(plan_.height, level);
     layer.width = level_size(plan_.width, level);
     return layer;
+  }
+
+  const Op* maker(int tensor) const {
+    for (const Op& op : model_.ops) {
+      if (op.output == tensor) return &op;
+    }
+    return nullptr;
+  }
+
+  // First channels of a convolution's input that are doubled, where every strip of it is of whole pairs of rows.
+  int doubled(size_t i) const {
+    const Op& op = model_.ops[i];
+    if (op.kind != OpKind::kConv) return 0;
+    const Tensor& in = model_.tensors[op.input_a];
+    if (level_size(plan_.height, in.level) % 2 != 0 || level_size(plan_.width, in.level) % 2 != 0) return 0;
+    const Op* from = maker(op.input_a);
+    if (from != nullptr && from->kind == OpKind::kConcat) from = maker(from->input_a);
+    if (from == nullptr || from->kind != OpKind::kNearest) return 0;
+    for (const Group& group : plan_.groups) {
+      if (static_cast<int>(i) < group.first || static_cast<int>(i) > group.last) continue;
+      for (const std::vector<int>& rows : group.rows) {
+        if (rows[i - group.first] % 2 != 0) return 0;
+      }
+    }
+    return std::min(model_.tensors[from->output].channels, in.channels - 1) / 4 * 4;
   }
 
   Status select(size_t i) {
@@ -243,13 +269,13 @@ class Planner {
     step.tuned = chosen != nullptr;
     step.kernel = step.tuned ? chosen : rows.front();
     if (step.kernel->conv != nullptr) {
-      const int in_pixel = layer.in_pixel;
-      const ConvScratch scratch = conv_scratch(*step.kernel, op.kind == OpKind::kConv ? op.kernel : 1, in.channels,
-                                               in_pixel, demand.out_channels, size_.lean);
+      step.doubled = layer.doubled;
+      const ConvShape shape = {op.kind == OpKind::kConv ? op.kernel : 1, in.channels, layer.in_pixel, step.doubled,
+                               demand.out_channels};
+      const ConvScratch scratch = conv_scratch(*step.kernel, shape, size_.lean);
       step.scratch_bytes = align_up(scratch.shared);
       plan_.thread_bytes = std::max(plan_.thread_bytes, align_up(scratch.thread));
-      step.keeps = op.kind == OpKind::kConv &&
-                   conv_fits_panel(*step.kernel, op.kernel, in.channels, in_pixel, demand.out_channels, size_.lean);
+      step.keeps = op.kind == OpKind::kConv && conv_fits_panel(*step.kernel, shape, size_.lean);
     }
     return Status::fine();
   }

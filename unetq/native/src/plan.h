@@ -48,6 +48,7 @@ struct Step {
   bool unpacks[2] = {false, false};  // and of these, which are packed
   size_t scratch_offset = 0, scratch_bytes = 0;
   bool keeps = false;  // its weights stay in its scratch from strip to strip
+  int doubled = 0;     // first channels of a convolution's input that are (pack.h)
   bool tuned = false;  // the kernel is a Chooser's
 };
 
@@ -58,6 +59,7 @@ struct Layer {
   WeightKind weights = WeightKind::kNone;
   int side = 0, wbits = 0, abits = 0;
   int in_channels = 0, in_pixel = 0, out_channels = 0;  // in_pixel: bytes from pixel to pixel
+  int doubled = 0;                                      // first input channels that are (pack.h)
   int height = 0, width = 0;                            // of the output
 };
 

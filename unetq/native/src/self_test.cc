@@ -47,6 +47,10 @@ constexpr int kSizes[][2] = {{1, 1}, {1, 7}, {5, 1}, {3, 13}, {7, 25}, {9, 50}};
 enum class Fill { kRandom, kCorners, kHigh, kHighNegative, kLow };
 enum class Kind { kUnsigned, kSigned, kTernary };
 
+// Input channels, those that are doubled, and outputs; sizes that can be.
+constexpr int kDoubled[][3] = {{8, 4, 5}, {48, 32, 16}, {40, 8, 17}, {70, 64, 33}, {136, 128, 20}, {200, 132, 40}};
+constexpr int kEvenSizes[][2] = {{2, 2}, {4, 6}, {6, 28}, {10, 50}};
+
 // Numbers of one convolution.
 struct Numbers {
   Shape shape = {};
@@ -190,7 +194,31 @@ class RowTest {
     for (Fill fill : {Fill::kCorners, Fill::kHigh, Fill::kHighNegative}) {
       check(make_numbers(kernel, random_, {260, 70, 2, 5}, pairs.back(), fill, Kind::kUnsigned));
     }
+    if (kernel.op == OpKind::kConv) doubled(cases, pairs);
     extremes(pairs.front());
+  }
+
+  // As behind a nearest upsampling.
+  void doubled(int cases, const std::vector<BitPair>& pairs) {
+    for (int i = 0; i < cases / 4 + 8; ++i) {
+      const auto& channels = random_.of(kDoubled);
+      const auto& size = random_.of(kEvenSizes);
+      const BitPair& bits = pairs[static_cast<size_t>(random_.whole(0, static_cast<int>(pairs.size()) - 1))];
+      const Fill fill = i < 8 ? Fill::kCorners : Fill::kRandom;
+      const Kind kind = bits.abits > 1 && random_.whole(0, 2) == 0 ? Kind::kSigned : Kind::kUnsigned;
+      Numbers numbers =
+          make_numbers(*result_.kernel, random_, {channels[0], channels[2], size[0], size[1]}, bits, fill, kind);
+      numbers.set.doubled = channels[1];
+      for (int c = 0; c < channels[1]; ++c) {
+        for (int y = 0; y < size[0]; ++y) {
+          for (int x = 0; x < size[1]; ++x) {
+            int16_t* plane = numbers.codes.data() + static_cast<size_t>(c) * size[0] * size[1];
+            plane[y * size[1] + x] = plane[y / 2 * 2 * size[1] + x / 2 * 2];
+          }
+        }
+      }
+      check(numbers);
+    }
   }
 
   // Half to even, and sums far beyond what an int32 can hold after scaling.

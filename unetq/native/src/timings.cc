@@ -149,7 +149,8 @@ std::string key_head(const Layer& layer) {
   const std::string side = number(layer.side);
   return std::string(kKinds[static_cast<int>(layer.kind)]) + (layer.side > 0 ? side + "x" + side : "") + " w" +
          number(layer.wbits) + "a" + number(layer.abits) + " " + weights_name(layer.weights) + " " +
-         number(layer.in_channels) + "/" + number(layer.in_pixel) + ">" + number(layer.out_channels) + " ";
+         number(layer.in_channels) + "/" + number(layer.in_pixel) +
+         (layer.doubled > 0 ? "/" + number(layer.doubled) + "x2" : "") + ">" + number(layer.out_channels) + " ";
 }
 
 std::string key_tail(Isa isa, int threads) { return " " + std::string(isa_name(isa)) + " " + std::to_string(threads); }

@@ -120,6 +120,7 @@ struct Bare {
     job.in.channels = in.channels;
     job.transposed = kernel.op == OpKind::kTransposed;
     job.side = weights.side;
+    job.doubled = set.doubled;
     job.wbits = set.wbits;
     job.abits = set.abits;
     job.binary = set.wbits == 1;
@@ -157,6 +158,9 @@ TrialResult try_conv(const Kernel& kernel, const TrialInput& in, const TrialWeig
   if (!runs_here(kernel) || !bare.fits(kernel, weights.out)) {
     throw std::invalid_argument("The kernel would not be exact with these numbers.");
   }
+  if (set.doubled < 0 || set.doubled % 4 != 0 || set.doubled >= in.channels || in.height % 2 + in.width % 2 > 0) {
+    if (set.doubled != 0) throw std::invalid_argument("These channels cannot be doubled ones.");
+  }
   ConvJob& job = bare.job;
   TrialResult result;
   const int times = job.transposed ? 2 : 1;
@@ -176,8 +180,9 @@ TrialResult try_conv(const Kernel& kernel, const TrialInput& in, const TrialWeig
     job.logits_plane = static_cast<ptrdiff_t>(result.height) * result.width;
   }
   Pool pool(set.threads);
-  const ConvScratch memory = conv_scratch(kernel, job.transposed ? 1 : job.side, in.channels,
-                                          static_cast<int>(job.in.pixel), weights.out, false);
+  const ConvShape shape = {job.transposed ? 1 : job.side, in.channels, static_cast<int>(job.in.pixel), set.doubled,
+                           weights.out};
+  const ConvScratch memory = conv_scratch(kernel, shape, false);
   const size_t layer = (memory.shared + 63) / 64 * 64;
   std::vector<uint8_t> scratch(layer + memory.thread * set.threads + 64, kInputGarbage);
   uint8_t* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;

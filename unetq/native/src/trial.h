@@ -16,6 +16,7 @@ struct TrialSettings {
   int in_stride = 0, in_offset = 0, out_stride = 0, out_offset = 0;  // bytes a pixel (0: as the planner), first channel
   int out_height = 0, out_width = 0;                                 // upsampling, transposed: cut to it
   int logits = 0, ternary = 0, threads = 1, repeats = 1;
+  int doubled = 0;  // first channels, as of a nearest upsampling (pack.h): a multiple of 4, fewer than all
 };
 
 // Planar [channels, height, width]; codes, or for kQuantize an image.

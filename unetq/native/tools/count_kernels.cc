@@ -86,7 +86,7 @@ void count(const Kernel& kernel) {
     std::printf("%s cannot\n", kernel.name);
     return;
   }
-  const ConvScratch bytes = conv_scratch(kernel, transposed ? 1 : side, kChannels, kChannels, out, false);
+  const ConvScratch bytes = conv_scratch(kernel, {transposed ? 1 : side, kChannels, kChannels, 0, out}, false);
   std::vector<uint8_t> layer(bytes.shared + 64), thread(bytes.thread + 64);
   const auto aligned = [](std::vector<uint8_t>* memory) {
     return memory->data() + (64 - reinterpret_cast<uintptr_t>(memory->data()) % 64) % 64;

@@ -135,7 +135,7 @@ void pack(const WeightSource& source, int first_out, int count, int8_t* to, int3
 void pack_winograd_neon(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
   auto* const block = static_cast<uint8_t*>(weights);
   int32_t sums[16] = {};
-  if (count <= 12) __builtin_memset(block, 0, winograd_block_bytes(winograd, source.channels));
+  if (count <= 12) __builtin_memset(block, 0, winograd_block_bytes(winograd, source.channels, 0));
   const bool two = winograd.x->outputs == 2;
   const auto run = winograd.run == 4   ? (two ? pack<2, 4> : pack<4, 4>)
                    : winograd.run == 8 ? (two ? pack<2, 8> : pack<4, 8>)
