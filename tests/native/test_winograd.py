@@ -74,8 +74,7 @@ def test_what_vanishes_behind_a_nearest_upsampling(row: dict[str, Any]) -> None:
     left = int((np.array(high) @ tiles @ np.array(wide).T != 0).any(0).sum())
     outputs = tile_of(row)[0] * tile_of(row)[1]
     assert row["products"] * 9 * outputs == pytest.approx(len(high) * len(wide))
-    uses = row["isa"].startswith("avx")  # the rows of ARM do not make use of it
-    assert row["products_doubled"] * 9 * outputs == pytest.approx(left if uses else len(high) * len(wide))
+    assert row["products_doubled"] * 9 * outputs == pytest.approx(left)
 
 
 @each_row

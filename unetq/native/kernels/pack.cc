@@ -17,7 +17,7 @@ Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel, int doub
   if (is_lowbit(layout)) return lowbit_taps(layout, side, channels);
   const Winograd* winograd = winograd_of(layout);
   Taps taps;
-  if (winograd != nullptr && winograd->run == 0) taps.doubled = doubled / 4;
+  if (winograd != nullptr) taps.doubled = doubled / 4;
   taps.rows = side;
   if (layout == Layout::kDots) {
     taps.segments = side;
@@ -61,7 +61,8 @@ void unpack_codes(const WeightSource& source, size_t first, int count, int8_t* o
 }
 
 size_t block_bytes(Layout layout, const Taps& taps) {
-  if (const Winograd* winograd = winograd_of(layout)) return winograd_block_bytes(*winograd, 4 * taps.steps, 4 * taps.doubled);
+  if (const Winograd* winograd = winograd_of(layout))
+    return winograd_block_bytes(*winograd, 4 * taps.steps, 4 * taps.doubled);
   if (is_lowbit(layout)) return lowbit_block_bytes(layout, taps);
   const size_t words = static_cast<size_t>(taps.rows) * taps.segments * taps.steps * lanes_of(layout);
   return words * (layout == Layout::kPairs16 ? 8 : 4);

@@ -59,7 +59,7 @@ double products_of(const Kernel& kernel, int channels, int doubled) {
   if (winograd == nullptr) return 1.0;
   const int positions = winograd->y->positions * winograd->x->positions;
   int gone = 0;
-  for (int i = 0; winograd->run == 0 && i < positions; ++i) gone += winograd_vanishes(*winograd, i) ? 1 : 0;
+  for (int i = 0; i < positions; ++i) gone += winograd_vanishes(*winograd, i) ? 1 : 0;
   const double products = static_cast<double>(positions) * channels - static_cast<double>(gone) * doubled;
   return products / (9.0 * winograd->y->outputs * winograd->x->outputs * channels);
 }

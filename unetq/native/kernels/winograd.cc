@@ -147,7 +147,7 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
 bool winograd_vanishes(const Winograd& winograd, int position) {
   // Tiles begin one pixel before a doubled pair.
   const auto vanishes = [](const Axis& axis, int i) {
-    const int(&b)[6] = axis.b[i];
+    const int (&b)[6] = axis.b[i];
     return axis.outputs > 1 && b[0] == 0 && b[1] + b[2] == 0 && b[3] + b[4] == 0 && b[5] == 0;
   };
   const int wide = winograd.x->positions;

@@ -95,7 +95,7 @@ struct Scales {
 bool winograd_allows(const Winograd& winograd, const WeightSource& source, int abits, int outputs, Scales scales);
 
 // Whether V of a position is 0, its offset aside, in doubled channels (pack.h): 7 of 16 are with 2 x 2 tiles, 9 of 24
-// with 2 x 4. Neither their V nor their U exist.
+// with 2 x 4. Neither their V nor, without runs, their U exist.
 bool winograd_vanishes(const Winograd& winograd, int position);
 
 // Block: [pair][start of p, then of q: 16 int32 each][step][p: 16 lanes x 4 channels, q: the same].

@@ -18,7 +18,8 @@ struct PairPlace {
   PairPlace(const Winograd& winograd, int pair, int channels, int doubled_channels)
       : steps((channels + 3) / 4),
         doubled(doubled_channels / 4),
-        gone{winograd_vanishes(winograd, winograd.order[pair].p), winograd_vanishes(winograd, winograd.order[pair].q)} {}
+        gone{winograd_vanishes(winograd, winograd.order[pair].p), winograd_vanishes(winograd, winograd.order[pair].q)} {
+  }
 
   // From one step to the next, of doubled channels and of others.
   size_t stride(bool in_doubled) const { return in_doubled ? 64 * (!gone[0] + !gone[1]) : 128; }

@@ -91,7 +91,8 @@ class PyModel {
     };
     std::vector<Row> rows;
     const Observer note = [&](size_t op, double seconds) {
-      rows.push_back({seconds, session_->macs(op), session_->products(op), session_->kernel_name(op), session_->tuned(op)});
+      rows.push_back(
+          {seconds, session_->macs(op), session_->products(op), session_->kernel_name(op), session_->tuned(op)});
     };
     run_observed(image, {note});
     py::list result;

@@ -59,8 +59,8 @@ class Driver {
         scratch_(place.layer),
         pool_(*pool),
         taps_side_(job.transposed ? 1 : job.side),
-        panel_(kernel,
-               {taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.doubled, job.out.channels}, job.lean),
+        panel_(kernel, {taps_side_, job.in.channels, static_cast<int>(job.in.pixel), job.doubled, job.out.channels},
+               job.lean),
         winograd_(winograd_of(kernel.layout)),
         of_threads_(place.threads) {}
 

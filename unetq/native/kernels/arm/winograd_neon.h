@@ -145,6 +145,7 @@ struct Column {
   const uint8_t* v;  // of row 0
   ptrdiff_t row, chunk;
   int chunks, tiles;
+  int skipped, skipped2;  // first chunks that are left out in all rows, and in row 2
   const int8_t* w;
   ptrdiff_t w_row;
   const int32_t* start;  // [16] of row 1
@@ -154,13 +155,15 @@ struct Column {
 
 template <typename M>
 __attribute__((noinline)) void add_column(const Column& at) {
-  const uint8_t* v = at.v;
+  const uint8_t* v = at.v + at.skipped * at.chunk;
   int32_t* to = at.sums;
-  const ptrdiff_t row = at.row, chunk = at.chunk, w_row = at.w_row, bytes = static_cast<ptrdiff_t>(256) * at.chunks;
+  const ptrdiff_t row = at.row, chunk = at.chunk, w_row = at.w_row;
+  const ptrdiff_t bytes = static_cast<ptrdiff_t>(256) * (at.chunks - at.skipped);
+  const ptrdiff_t more = at.skipped2 - at.skipped;
   int32_t memory[4 * kSixTiles], *kept = memory;
   for (int left = at.tiles; left > 0; left -= 6, v += 96, to += 6 * at.next) {
     int32x4_t acc[kSixTiles];
-    const int8_t* w = at.w + w_row;
+    const int8_t *const w0 = at.w + static_cast<ptrdiff_t>(256) * at.skipped, *w = w0 + w_row;
     M::begin(at.start, acc);
     M::add(v + row, chunk, w, w + bytes, acc);
 #pragma GCC unroll 24
@@ -170,7 +173,7 @@ __attribute__((noinline)) void add_column(const Column& at) {
     }
     keep(kept);
     w += w_row;
-    M::add(v + 2 * row, chunk, w, w + bytes, acc);
+    M::add(v + 2 * row + more * chunk, chunk, w + 256 * more, w + bytes, acc);
 #pragma GCC unroll 24
     for (int k = 0; k < kSixTiles; ++k) {
       const int32x4_t first = vld1q_s32(kept + 4 * k);
@@ -178,7 +181,7 @@ __attribute__((noinline)) void add_column(const Column& at) {
       acc[k] = vaddq_s32(first, acc[k]);
     }
     keep(kept);
-    M::add(v, chunk, at.w, at.w + bytes, acc);
+    M::add(v, chunk, w0, w0 + bytes, acc);
     M::put(acc, to, at.next);
 #pragma GCC unroll 24
     for (int k = 0; k < kSixTiles; ++k) acc[k] = vld1q_s32(kept + 4 * k);
@@ -192,19 +195,22 @@ __attribute__((noinline)) void add_column(const Column& at) {
 template <typename M, int Wide>
 void add_positions(const Block& block, const int8_t* w, const int32_t* start, int channels, int most16) {
   constexpr int kColumns = Wide + 2;
-  const int chunks = (channels + 15) / 16;
+  const int chunks = (channels + 15) / 16, doubled = block.job.doubled / 4;  // whole chunks of doubled channels
   const ptrdiff_t bytes = static_cast<ptrdiff_t>(winograd_position_bytes(channels));
   auto* sums = reinterpret_cast<int32_t*>(block.sums);
   if constexpr (M::kLanes == 16) {
     for (int position = 0; position < 4 * kColumns; ++position, w += bytes, sums += 16) {
-      M::multiply({block.v + position * block.position, block.chunk, chunks, block.tiles, w, sums,
-                   kTileSums<Wide, false>, most16});
+      const bool vanishes = position / kColumns == 2 || position % kColumns == 2;
+      const int skipped = vanishes ? doubled : 0;
+      M::multiply({block.v + position * block.position + skipped * block.chunk, block.chunk, chunks - skipped,
+                   block.tiles, w + static_cast<ptrdiff_t>(256) * skipped, sums, kTileSums<Wide, false>, most16});
     }
   } else {
     constexpr int32_t kNone[16] = {};
     for (int j = 0; j < kColumns; ++j, w += bytes, sums += 16) {
-      add_column<M>({block.v + j * block.position, kColumns * block.position, block.chunk, chunks, block.tiles, w,
-                     kColumns * bytes, j == 1 ? start : kNone, sums, 16 * kColumns, kTileSums<Wide, true>});
+      add_column<M>({block.v + j * block.position, kColumns * block.position, block.chunk, chunks, block.tiles,
+                     j == 2 ? doubled : 0, doubled, w, kColumns * bytes, j == 1 ? start : kNone, sums, 16 * kColumns,
+                     kTileSums<Wide, true>});
     }
   }
 }
