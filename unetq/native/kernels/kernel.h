@@ -55,6 +55,7 @@ struct ConvRows {
   float* logits = nullptr;  // planar
   ptrdiff_t logits_row = 0, logits_pixel = 0, logits_plane = 0;
   uint8_t* scratch = nullptr;  // of this thread, aligned to 64 bytes (Winograd)
+  int block_tiles = 0;         // that it has room for (Winograd)
 };
 
 // Rows [y0, y1) of the output of an operation without weights (graph.py has the formulas). argmax writes a label a

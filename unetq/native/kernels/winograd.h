@@ -109,10 +109,11 @@ void pack_winograd_any(const WeightSource& source, const Winograd& winograd, int
 void pack_winograd_avx512(const WeightSource& source, const Winograd& winograd, int first_out, int count,
                           void* weights);
 
-// Tiles whose V a kernel keeps at once, in the second-level cache, and bytes of a channel run of a pixel in it.
-int winograd_block_tiles(const Winograd& winograd, int channels);
-int winograd_chunk(int channels);                                       // without runs; else 16
-size_t winograd_sums_bytes(const Winograd& winograd);                   // of a tile
-size_t winograd_scratch_bytes(const Winograd& winograd, int channels);  // of each thread
+// Tiles whose V a kernel keeps at once, in the second-level cache (lean: fewer, where memory counts more than time),
+// and bytes of a channel run of a pixel in it.
+int winograd_block_tiles(const Winograd& winograd, int channels, bool lean);
+int winograd_chunk(int channels);                                                  // without runs; else 16
+size_t winograd_sums_bytes(const Winograd& winograd);                              // of a tile
+size_t winograd_scratch_bytes(const Winograd& winograd, int channels, bool lean);  // of each thread
 
 }  // namespace unetq

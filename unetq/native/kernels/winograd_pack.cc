@@ -2,8 +2,19 @@
 
 namespace unetq {
 
-void pack_winograd_any(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
-  const auto put = [](const int8_t* from, int first, int last, uint8_t* to, size_t stride, int32_t* sums) {
+namespace {
+
+struct Plain {
+  void transform(const Winograd& winograd, const int8_t (&taps)[9][kRun], int8_t (&u)[30][kRun]) const {
+    int16_t wide[30][kRun];
+    transform_taps(winograd, taps, wide);
+    const int positions = winograd.y->positions * winograd.x->positions;
+    for (int i = 0; i < positions; ++i) {
+      for (int k = 0; k < kRun; ++k) u[i][k] = static_cast<int8_t>(wide[i][k]);
+    }
+  }
+
+  void put(const int8_t* from, int first, int last, uint8_t* to, size_t stride, int32_t* sums) const {
     for (int step = first; step < last; ++step, to += stride) {
       for (int lane = 0; lane < 16; ++lane) {
         const int8_t* four = from + lane * kRun + 4 * step;
@@ -11,8 +22,13 @@ void pack_winograd_any(const WeightSource& source, const Winograd& winograd, int
         sums[lane] += four[0] + four[1] + four[2] + four[3];
       }
     }
-  };
-  pack_winograd_with(put, source, winograd, first_out, count, static_cast<uint8_t*>(weights));
+  }
+};
+
+}  // namespace
+
+void pack_winograd_any(const WeightSource& source, const Winograd& winograd, int first_out, int count, void* weights) {
+  pack_winograd_with(Plain(), source, winograd, first_out, count, static_cast<uint8_t*>(weights));
 }
 
 }  // namespace unetq

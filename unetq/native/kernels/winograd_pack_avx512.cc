@@ -6,9 +6,69 @@ namespace unetq {
 
 namespace {
 
-struct Transposer {
+inline __m512i twice(__m512i a) { return _mm512_add_epi8(a, a); }
+
+// kAxis2.g: |U| <= 127 (winograd_allows), so sums modulo 256 do.
+inline void weigh2(__m512i a, __m512i b, __m512i c, __m512i* to) {
+  const __m512i ends = _mm512_add_epi8(a, c);
+  to[0] = twice(a);
+  to[1] = _mm512_add_epi8(ends, b);
+  to[2] = _mm512_sub_epi8(ends, b);
+  to[3] = twice(c);
+}
+
+// kAxis4.g.
+inline void weigh4(__m512i a, __m512i b, __m512i c, __m512i* to) {
+  const __m512i a2 = twice(a), b2 = twice(b), c2 = twice(c), c4 = twice(c2);
+  const __m512i ends = _mm512_add_epi8(a2, c2), far = _mm512_add_epi8(a, c4);
+  to[0] = _mm512_add_epi8(twice(a2), a2);
+  to[1] = _mm512_add_epi8(ends, b2);
+  to[2] = _mm512_sub_epi8(ends, b2);
+  to[3] = _mm512_add_epi8(far, b2);
+  to[4] = _mm512_sub_epi8(far, b2);
+  to[5] = _mm512_add_epi8(c4, c2);
+}
+
+template <int HIGH, int WIDE>
+inline void transform_all(const int8_t (&taps)[9][kRun], int8_t (&u)[30][kRun]) {
+  __m512i down[3][4];
+#pragma GCC unroll 3
+  for (int s = 0; s < 3; ++s) {
+    __m512i g[3];
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r) g[r] = _mm512_load_si512(taps[3 * r + s]);
+    if constexpr (HIGH == 2) {
+      weigh2(g[0], g[1], g[2], down[s]);
+    } else {
+      for (int r = 0; r < 3; ++r) down[s][r] = g[r];
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < HIGH + 2; ++i) {
+    __m512i row[WIDE + 2];
+    if constexpr (WIDE == 2) {
+      weigh2(down[0][i], down[1][i], down[2][i], row);
+    } else {
+      weigh4(down[0][i], down[1][i], down[2][i], row);
+    }
+#pragma GCC unroll 6
+    for (int j = 0; j < WIDE + 2; ++j) _mm512_store_si512(u[i * (WIDE + 2) + j], row[j]);
+  }
+}
+
+struct Wide {
+  void transform(const Winograd& winograd, const int8_t (&taps)[9][kRun], int8_t (&u)[30][kRun]) const {
+    if (winograd.y->outputs == 1) {
+      transform_all<1, 2>(taps, u);
+    } else if (winograd.x->outputs == 2) {
+      transform_all<2, 2>(taps, u);
+    } else {
+      transform_all<2, 4>(taps, u);
+    }
+  }
+
   // 16 lanes x 16 steps of 4 bytes, to steps x lanes: twice pairs of two, twice quarters of four.
-  void operator()(const int8_t* from, int first, int last, uint8_t* to, size_t stride, int32_t* sums) const {
+  void put(const int8_t* from, int first, int last, uint8_t* to, size_t stride, int32_t* sums) const {
     __m512i a[16], b[16];
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) a[i] = _mm512_load_si512(from + i * kRun);
@@ -48,7 +108,7 @@ struct Transposer {
 
 void pack_winograd_avx512(const WeightSource& source, const Winograd& winograd, int first_out, int count,
                           void* weights) {
-  pack_winograd_with(Transposer(), source, winograd, first_out, count, static_cast<uint8_t*>(weights));
+  pack_winograd_with(Wide(), source, winograd, first_out, count, static_cast<uint8_t*>(weights));
 }
 
 }  // namespace unetq

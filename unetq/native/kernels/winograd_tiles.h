@@ -240,7 +240,7 @@ template <int C, int High, int Wide, bool PAIRS = false, typename Outputs>
 void convolve(Layout layout, const ConvRows& job, const Outputs& outputs) {
   const Winograd& winograd = *winograd_of(layout);
   constexpr int kPositions = (High + 2) * (Wide + 2);
-  const int channels = 4 * job.steps, most = winograd_block_tiles(winograd, channels);
+  const int channels = 4 * job.steps, most = job.block_tiles;
   const int wide = (job.width + Wide - 1) / Wide, tiles = (job.y1 - job.y0 + High - 1) / High * wide;
   const int blocks = (tiles + most - 1) / most, size = (tiles + 12 * blocks - 1) / (12 * blocks) * 12;
   // One tile more between positions than there are: sets of the first-level cache are taken in turn.

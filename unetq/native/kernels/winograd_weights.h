@@ -106,10 +106,11 @@ static inline void put_starts(const int32_t (&rest)[32], const Winograd& winogra
   }
 }
 
-// Channels as outer loop: `put(bytes [16 lanes][64], first, last, to, stride, sums)` writes step after step of 16 lanes
-// x 4 channels, `stride` bytes apart, and adds each lane's numbers to its sum.
-template <typename Put>
-static inline void pack_winograd_with(const Put& put, const WeightSource& source, const Winograd& winograd,
+// Channels as outer loop: `how.transform(winograd, taps, u)` makes U of 64 channels in bytes, `how.put(bytes [16
+// lanes][64], first, last, to, stride, sums)` writes step after step of 16 lanes x 4 channels, `stride` bytes apart,
+// and adds each lane's numbers to its sum.
+template <typename How>
+static inline void pack_winograd_with(const How& how, const WeightSource& source, const Winograd& winograd,
                                       int first_out, int count, uint8_t* block) {
   const int halves = 2 * winograd.pairs;
   size_t places[16] = {};
@@ -121,19 +122,15 @@ static inline void pack_winograd_with(const Put& put, const WeightSource& source
   std::memset(stored, 0, sizeof(stored));
   for (int channel = 0; channel < source.channels; channel += kRun) {
     for (int lane = 0; lane < count; ++lane) {
-      int8_t taps[9][kRun];
-      int16_t u[30][kRun];
+      alignas(64) int8_t taps[9][kRun], u[30][kRun];
       load_taps(source, first_out + lane, channel, taps);
-      transform_taps(winograd, taps, u);
+      how.transform(winograd, taps, u);
       for (int half = 0; half < halves; ++half) {
         const Pair& order = winograd.order[half / 2];
         const int position = half % 2 == 0 ? order.p : order.q;
         int8_t* to = stored[half][lane];
-        if (half % 2 == 1 && order.negate_q) {
-          for (int k = 0; k < kRun; ++k) to[k] = static_cast<int8_t>(-u[position][k]);
-        } else {
-          for (int k = 0; k < kRun; ++k) to[k] = static_cast<int8_t>(u[position][k]);
-        }
+        const auto sign = static_cast<int8_t>(half % 2 == 1 && order.negate_q ? -1 : 0);
+        for (int k = 0; k < kRun; ++k) to[k] = static_cast<int8_t>((u[position][k] ^ sign) - sign);
       }
     }
     const int left = source.channels - channel, steps = ((left < kRun ? left : kRun) + 3) / 4;
@@ -143,10 +140,11 @@ static inline void pack_winograd_with(const Put& put, const WeightSource& source
       const int split = left_doubled < 0 ? 0 : left_doubled < steps ? left_doubled : steps;
       uint8_t* to = block + places[half / 2];
       if (split > 0 && !place.gone[half % 2]) {
-        put(&stored[half][0][0], 0, split, to + place.at(first, half % 2), place.stride(true), sums[half]);
+        how.put(&stored[half][0][0], 0, split, to + place.at(first, half % 2), place.stride(true), sums[half]);
       }
       if (split < steps) {
-        put(&stored[half][0][0], split, steps, to + place.at(first + split, half % 2), place.stride(false), sums[half]);
+        how.put(&stored[half][0][0], split, steps, to + place.at(first + split, half % 2), place.stride(false),
+                sums[half]);
       }
     }
   }

@@ -133,7 +133,9 @@ class Driver {
       all.logits_row = static_cast<ptrdiff_t>(step) * job_.out.width;
       all.logits_pixel = step;
     }
-    const size_t thread_bytes = winograd_ == nullptr ? 0 : winograd_scratch_bytes(*winograd_, job_.in.channels);
+    const int channels = job_.in.channels;
+    const size_t thread_bytes = winograd_ == nullptr ? 0 : winograd_scratch_bytes(*winograd_, channels, job_.lean);
+    if (winograd_ != nullptr) all.block_tiles = winograd_block_tiles(*winograd_, channels, job_.lean);
     const int step_rows = winograd_ == nullptr ? kRowsPerTask : winograd_rows(part);
     pool_.parallel_for((part.y1 - part.y0 + step_rows - 1) / step_rows, [&](int task, int thread) {
       ConvRows some = all;
@@ -185,7 +187,7 @@ WeightSource weight_source(const ConvJob& job, int dy, int dx) {
 ConvScratch conv_scratch(const Kernel& kernel, const ConvShape& shape, bool lean) {
   const Winograd* winograd = winograd_of(kernel.layout);
   return {Panel(kernel, shape, lean).bytes(),
-          winograd == nullptr ? 0 : winograd_scratch_bytes(*winograd, shape.in_channels)};
+          winograd == nullptr ? 0 : winograd_scratch_bytes(*winograd, shape.in_channels, lean)};
 }
 
 bool conv_fits_panel(const Kernel& kernel, const ConvShape& shape, bool lean) {
