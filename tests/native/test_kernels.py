@@ -195,7 +195,11 @@ def test_convolution_behind_a_nearest_upsampling(row: dict[str, Any]) -> None:
     for cin, doubled, out in channels:
         for size in sizes if cin < 100 else sizes[-1:]:
             fill = ["random", "corners", "high"][int(rng.integers(3))]
-            Case(row, rng, channels=(cin, out), size=size, doubled=doubled, fill=fill).check(row["name"])
+            case = Case(row, rng, channels=(cin, out), size=size, doubled=doubled, fill=fill)
+            case.check(row["name"])
+            if doubled % 64 == 0 and row["limit"]:  # Winograd reads what is behind them instead
+                case.settings["low"] = 1
+                case.check(row["name"])
 
 
 def test_a_row_that_makes_use_of_doubled_channels_believes_what_it_is_told() -> None:
@@ -357,6 +361,7 @@ def upsampled(size: tuple[int, int]) -> tuple[Any, ...]:
         (("copy_scalar", np.zeros((4, 1, 1), np.int16)), {"in_stride": 3}, "do not fit"),
         (upsampled((2, 2)), {"doubled": 8}, "doubled"),
         (upsampled((2, 3)), {"doubled": 4}, "doubled"),
+        (upsampled((2, 2)), {"doubled": 4, "low": 1}, "before the upsampling"),
     ],
 )
 def test_run_kernel_refuses(arguments: tuple[Any, ...], settings: dict[str, int], message: str) -> None:

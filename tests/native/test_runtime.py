@@ -164,6 +164,22 @@ def test_strips_do_not_change_the_result(tmp_path: Path, isa: str, upsampling: A
             np.testing.assert_array_equal(got, case.want["head"], f"{rows} {packs} {streams}")
 
 
+@pytest.mark.parametrize("bits", [(4, 6), (2, 2), (6, 7)])
+def test_upsamplings_that_are_not_made(tmp_path: Path, isa: str, bits: tuple[int, int]) -> None:
+    """64 and more channels behind a nearest upsampling: Winograd reads the image before it, in strips of even rows."""
+    size = (40, 36)
+    case = Net(tmp_path, NetSpec(base=32, depth=2, cap=128, quant=QuantSpec.of("fixed", *bits)), size)
+    model = _native.Model(str(case.path), 1)
+    kernels = {row["name"]: row["kernel"] for row in model.profile(case.image)}
+    for level in (0, 1):
+        assert (kernels[f"up{level}"] == "in_place") == kernels[f"dec{level}.conv1"].startswith("winograd")
+    for threads in (1, 3):
+        model = _native.Model(str(case.path), threads)
+        for rows in (0, *range(1, size[0] + 2), 1 << 30):
+            got = model.run(case.image, rows, *WAYS[(rows + threads) % 4])
+            np.testing.assert_array_equal(got, case.want["head"], str(rows))
+
+
 def test_strips_of_an_uncommon_graph(tmp_path: Path, isa: str) -> None:
     for seed in range(3):
         graph = uncommon_graph(seed)
@@ -179,9 +195,9 @@ def test_strips_of_an_uncommon_graph(tmp_path: Path, isa: str) -> None:
 @given(st.data())
 def test_strips_of_any_network(data: st.DataObject) -> None:
     net = NetSpec(
-        base=data.draw(st.integers(1, 9)),
+        base=data.draw(st.one_of(st.integers(1, 9), st.just(32))),
         depth=data.draw(st.integers(1, 4)),
-        cap=data.draw(st.integers(9, 70)),
+        cap=data.draw(st.one_of(st.integers(9, 70), st.just(64))),
         upsampling=data.draw(st.sampled_from(UPSAMPLINGS)),
         last_kernel=data.draw(st.sampled_from([1, 3])),
         quant=QuantSpec.of("fixed", data.draw(st.integers(1, 8)), data.draw(st.integers(1, 8))),

@@ -49,6 +49,8 @@ def _reason(
     reach: Sequence[str],
 ) -> str:
     if chosen is None:
+        if demand["op"] == "nearest":
+            return "no kernel: the convolution behind it reads its input"
         return "no kernel: its inputs are written where its output is to be"
     rows = [row for row in table.values() if row["op"] == demand["op"] and row["isa"] in reach]
     if not demand["kernel"]:

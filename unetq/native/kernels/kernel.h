@@ -40,7 +40,11 @@ struct ConvRows {
   // Taps: `tap_rows` rows of `tap_segments` runs of 4 * steps neighbouring bytes; run (r, s) of output pixel (y, x)
   // starts at in + (y + r) * in_row + (x + s) * in_pixel. Where pixels are dense a row of taps is one run.
   int tap_rows = 0, tap_segments = 0, steps = 0;
-  int doubled = 0;                         // first steps of doubled channels (pack.h): y0 and y1 are even then
+  int doubled = 0;  // first steps of doubled channels (pack.h): y0 and y1 are even then
+  // Winograd: pixel (-1, -1) of the image that they are an upsampling of, for channels in multiples of 64; null: they
+  // are in `in`.
+  const uint8_t* low = nullptr;
+  ptrdiff_t low_row = 0, low_pixel = 0;
   const void* weights = nullptr;           // packed for the kernel's layout (pack.h)
   const int32_t* start = nullptr;          // Winograd: among the weights
   const float *m = nullptr, *b = nullptr;  // like start: padded to whole blocks of lanes

@@ -127,36 +127,45 @@ inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::
   }
 }
 
+// What a chunk of channels is read from: the input; the same, of doubled channels; the image that those come from,
+// where a pixel stands for two, the first of all alone.
+enum class Source { kInput, kDoubled, kLow };
+
+template <Source FROM>
+constexpr ptrdiff_t place_of(ptrdiff_t pixel) {
+  return FROM == Source::kLow ? (pixel + 1) / 2 : pixel;
+}
+
 // `count` tiles side by side; `flips`: signed bytes of position (1, 1) get -128. Differences are taken modulo 256 and
 // get their 128 by flipping the upper bit: of e and o, the even and the odd column, each position takes part of one
 // that is flipped and one that is not.
-template <int C, int High, bool PAIRS, bool DOUBLED>
+template <int C, int High, bool PAIRS, Source FROM>
 __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v,
                                           ptrdiff_t position, [[maybe_unused]] bool flips) {
   using B = Bytes<C>;
   constexpr int kRows = High + 2;
+  constexpr bool kDoubled = FROM != Source::kInput;
   typename B::Type e[kRows], o[kRows];
-  column<C, High, DOUBLED>(rows, 0, e);
-  column<C, High, DOUBLED>(rows, pixel, o);
+  column<C, High, kDoubled>(rows, 0, e);
+  column<C, High, kDoubled>(rows, pixel, o);
   for (int t = 0; t < count; v += step_of<C, PAIRS>(first + t), ++t) {
     typename B::Type e1[kRows], o1[kRows];
-    const ptrdiff_t at = (2 * t + 2) * pixel;
-    if constexpr (DOUBLED) {
+    if constexpr (kDoubled) {
       for (int i = 0; i < kRows; ++i) e1[i] = o[i];
     } else {
-      column<C, High, DOUBLED>(rows, at, e1);
+      column<C, High, kDoubled>(rows, (2 * t + 2) * pixel, e1);
     }
-    column<C, High, DOUBLED>(rows, at + pixel, o1);
+    column<C, High, kDoubled>(rows, place_of<FROM>(2 * t + 3) * pixel, o1);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
-      if (DOUBLED && High == 2 && i == 2) continue;
+      if (kDoubled && High == 2 && i == 2) continue;
       const auto flipped = centred<C>(o[i]);
       const bool sum = High == 1 || i == 1;  // no coefficient of position (i, 1) is negative
       uint8_t* to = v + 4 * i * position;
       put<C, PAIRS>(to, B::sub(centred<C>(e[i]), e1[i]));
       const auto second = B::add(sum ? o[i] : flipped, e1[i]);
       put<C, PAIRS>(to + position, kSigned && sum && flips ? B::flip(second) : second);
-      if constexpr (!DOUBLED) put<C, PAIRS>(to + 2 * position, B::sub(e1[i], flipped));
+      if constexpr (!kDoubled) put<C, PAIRS>(to + 2 * position, B::sub(e1[i], flipped));
       put<C, PAIRS>(to + 3 * position, B::sub(flipped, o1[i]));
       e[i] = e1[i];
       o[i] = o1[i];
@@ -166,33 +175,34 @@ __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t 
 
 // The same for 4 outputs along a row, from 6 columns: 4 (c0 - c2) + f, 4 (c1 + c2) - (c3 + c4), 4 (c2 - c1) + (c3 -
 // c4), f + g, f - g, c5 - c3 - 2 g, where f = c4 - c2 and g = 2 (c3 - c1).
-template <int C, int High, bool PAIRS, bool DOUBLED>
+template <int C, int High, bool PAIRS, Source FROM>
 __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v,
                                           ptrdiff_t position) {
   using B = Bytes<C>;
   constexpr int kRows = High + 2;
+  constexpr bool kDoubled = FROM != Source::kInput;
   typename B::Type c[6][kRows];
-  column<C, High, DOUBLED>(rows, 0, c[0]);
-  column<C, High, DOUBLED>(rows, pixel, c[1]);
+  column<C, High, kDoubled>(rows, 0, c[0]);
+  column<C, High, kDoubled>(rows, pixel, c[1]);
   for (int t = 0; t < count; v += step_of<C, PAIRS>(first + t), ++t) {
 #pragma GCC unroll 4
     for (int k = 2; k < 6; ++k) {
-      if (DOUBLED && k % 2 == 0) {
+      if (kDoubled && k % 2 == 0) {
         for (int i = 0; i < kRows; ++i) c[k][i] = c[k - 1][i];
       } else {
-        column<C, High, DOUBLED>(rows, (4 * t + k) * pixel, c[k]);
+        column<C, High, kDoubled>(rows, place_of<FROM>(4 * t + k) * pixel, c[k]);
       }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
-      if (DOUBLED && i == 2) continue;
+      if (kDoubled && i == 2) continue;
       const auto twice = [](auto x) { return B::add(x, x); };
       const auto f = centred<C>(B::sub(c[4][i], c[2][i])), g = twice(B::sub(c[3][i], c[1][i]));
       uint8_t* to = v + 6 * i * position;
       put<C, PAIRS>(to, B::add(twice(twice(B::sub(c[0][i], c[2][i]))), f));
       put<C, PAIRS>(to + position,
                     centred<C>(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
-      if constexpr (!DOUBLED) {
+      if constexpr (!kDoubled) {
         put<C, PAIRS>(to + 2 * position,
                       centred<C>(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
       }
@@ -205,6 +215,16 @@ __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t 
   }
 }
 
+template <int C, int High, int Wide, bool PAIRS, Source FROM>
+inline void transform(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v, ptrdiff_t position,
+                      [[maybe_unused]] bool flips) {
+  if constexpr (Wide == 2) {
+    transform2<C, High, PAIRS, FROM>(rows, pixel, first, count, v, position, flips);
+  } else {
+    transform4<C, High, PAIRS, FROM>(rows, pixel, first, count, v, position);
+  }
+}
+
 // V of the block's tiles, a run of neighbours at a time.
 template <int C, int High, int Wide, bool PAIRS>
 void transform_block(const Block& block, uint8_t* v, bool flips) {
@@ -213,23 +233,29 @@ void transform_block(const Block& block, uint8_t* v, bool flips) {
     const Place place = block.places[first];
     int count = 1;
     while (first + count < block.tiles && block.places[first + count].y == place.y) ++count;
-    const uint8_t* rows[4];
+    const uint8_t *rows[4], *low[4];
     for (int r = 0; r < 4; ++r) {
       // Row y1 + 1 need not exist: only the outputs of row y1, which nobody wants, depend on it.
       const int y = place.y + r < job.y1 + 2 ? place.y + r : job.y1 + 1;
       rows[r] = job.in + y * job.in_row + place.x * job.in_pixel;
+      low[r] = job.low == nullptr ? nullptr
+                                  : job.low + place_of<Source::kLow>(y) * job.low_row +
+                                        place_of<Source::kLow>(place.x) * job.low_pixel;
     }
     uint8_t* to = v + (PAIRS ? first / 2 * 2 * C + first % 2 * 8 : first * C);
     for (int step = 0; step < job.steps; step += C / 4, to += block.chunk) {
       const bool doubled = step + C / 4 <= job.doubled;
-      if constexpr (Wide == 2) {
-        const auto transform = doubled ? transform2<C, High, PAIRS, true> : transform2<C, High, PAIRS, false>;
-        transform(rows, job.in_pixel, first, count, to, block.position, flips);
+      if (doubled && job.low != nullptr) {
+        transform<C, High, Wide, PAIRS, Source::kLow>(low, job.low_pixel, first, count, to, block.position, flips);
+      } else if (doubled) {
+        transform<C, High, Wide, PAIRS, Source::kDoubled>(rows, job.in_pixel, first, count, to, block.position, flips);
       } else {
-        const auto transform = doubled ? transform4<C, High, PAIRS, true> : transform4<C, High, PAIRS, false>;
-        transform(rows, job.in_pixel, first, count, to, block.position);
+        transform<C, High, Wide, PAIRS, Source::kInput>(rows, job.in_pixel, first, count, to, block.position, flips);
       }
-      for (const uint8_t*& from : rows) from += C;
+      for (int r = 0; r < 4; ++r) {
+        rows[r] += C;
+        if (job.low != nullptr) low[r] += C;
+      }
     }
     first += count;
   }

@@ -43,6 +43,7 @@ TrialSettings settings_of(const py::kwargs& given) {
       {"threads", &set.threads},
       {"repeats", &set.repeats},
       {"doubled", &set.doubled},
+      {"low", &set.low},
   };
   for (const auto& [key, value] : given) {
     const std::string name = py::str(key);

@@ -111,6 +111,11 @@ class Driver {
     all.tap_segments = panel_.taps.segments;
     all.steps = panel_.taps.steps;
     all.doubled = panel_.taps.doubled;
+    if (job_.low.data != nullptr) {
+      all.low = job_.low.data - job_.low.row - job_.low.pixel;
+      all.low_row = job_.low.row;
+      all.low_pixel = job_.low.pixel;
+    }
     all.weights = scratch_;
     all.start = start();
     all.m = m();

@@ -20,6 +20,7 @@ struct ConvJob {
   bool transposed = false;
   int side = 0;              // of the convolution; 2 for transposed
   int doubled = 0;           // first channels of the input that are (pack.h); y0 and y1 are even then
+  View low;                  // what they are an upsampling of, to be read in their place; of no data: they are in `in`
   int wbits = 0, abits = 0;  // of weights and input
   bool binary = false, ternary = false;
   const uint8_t* packed = nullptr;

@@ -246,7 +246,7 @@ void Session::run_group(const Group& group, const Ends& ends, const Observer& ob
 void Session::execute(const Part& part, const Ends& ends) {
   const Step& step = plan_.steps[part.op];
   const Op& info = model_.ops[part.op];
-  if (step.kernel == nullptr) {  // a concatenation in place
+  if (step.kernel == nullptr) {  // a concatenation in place, or an upsampling that is not made
   } else if (step.kernel->conv != nullptr) {
     convolve(part, ends);
   } else if (info.kind == OpKind::kConcat) {
@@ -332,6 +332,7 @@ void Session::convolve(const Part& part, const Ends& ends) {
   job.transposed = info.kind == OpKind::kTransposed;
   job.side = info.kernel;
   job.doubled = step.doubled;
+  if (step.low >= 0) job.low = view_of(plan_, step.low, model_.tensors[step.low], arena_);
   job.wbits = info.wbits;
   job.abits = in.bits;
   job.binary = info.weights == WeightKind::kBinary;

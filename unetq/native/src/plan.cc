@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../kernels/winograd.h"
 #include "convolve.h"
 #include "packed.h"
 
@@ -39,6 +40,7 @@ class Planner {
     for (size_t i = 0; i < model_.ops.size(); ++i) {
       if (Status status = select(i); !status.ok) return status;
     }
+    if (size_.strip_rows != kWhole) leave_out_upsamplings();
     for (const Group& group : plan_.groups) share_scratch(group);
     if (size_.streams) size_ends();
     find_lifetimes();
@@ -219,22 +221,13 @@ class Planner {
     return layer;
   }
 
-  const Op* maker(int tensor) const {
-    for (const Op& op : model_.ops) {
-      if (op.output == tensor) return &op;
-    }
-    return nullptr;
-  }
-
   // First channels of a convolution's input that are doubled, where every strip of it is of whole pairs of rows.
   int doubled(size_t i) const {
     const Op& op = model_.ops[i];
-    if (op.kind != OpKind::kConv) return 0;
+    const Op* from = upsampling_of(model_, op);
+    if (from == nullptr) return 0;
     const Tensor& in = model_.tensors[op.input_a];
     if (level_size(plan_.height, in.level) % 2 != 0 || level_size(plan_.width, in.level) % 2 != 0) return 0;
-    const Op* from = maker(op.input_a);
-    if (from != nullptr && from->kind == OpKind::kConcat) from = maker(from->input_a);
-    if (from == nullptr || from->kind != OpKind::kNearest) return 0;
     for (const Group& group : plan_.groups) {
       if (static_cast<int>(i) < group.first || static_cast<int>(i) > group.last) continue;
       for (const std::vector<int>& rows : group.rows) {
@@ -278,6 +271,31 @@ class Planner {
       step.keeps = op.kind == OpKind::kConv && conv_fits_panel(*step.kernel, shape, size_.lean);
     }
     return Status::fine();
+  }
+
+  int readers(int tensor) const {
+    return static_cast<int>(std::count_if(model_.ops.begin(), model_.ops.end(),
+                                          [&](const Op& op) { return op.input_a == tensor || op.input_b == tensor; }));
+  }
+
+  Step& step_of(const Op& op) { return plan_.steps[&op - model_.ops.data()]; }
+
+  // Where all that reads an upsampled image is one Winograd convolution, through a concatenation in place, it reads the
+  // image before the upsampling.
+  void leave_out_upsamplings() {
+    constexpr int kChunk = 64;  // channels that kernels transform at once, at most
+    for (const Op& conv : model_.ops) {
+      Step& step = step_of(conv);
+      if (step.doubled == 0 || step.doubled % kChunk != 0 || winograd_of(step.kernel->layout) == nullptr) continue;
+      const Op& upsampling = *upsampling_of(model_, conv);
+      if (step.doubled != model_.tensors[upsampling.output].channels) continue;
+      if (readers(upsampling.output) != 1 || readers(conv.input_a) != 1) continue;
+      const bool copies = std::any_of(model_.ops.begin(), model_.ops.end(),
+                                      [&](const Op& op) { return op.output == conv.input_a && step_of(op).copies[0]; });
+      if (copies) continue;
+      step.low = upsampling.input_a;
+      step_of(upsampling).kernel = nullptr;
+    }
   }
 
   // Kept weights lie side by side, and behind them the place that all others share.
@@ -328,6 +346,8 @@ class Planner {
         if (place.buffer < 0 || unpacks) continue;
         if (use(&plan_.buffers[place.buffer], i)) plan_.steps[begin[i]].births.push_back(place.buffer);
       }
+      const int low = plan_.steps[i].low;
+      if (low >= 0) use(&plan_.buffers[plan_.tensors[low].buffer], i);
       if (op.kind == OpKind::kQuantize) use(&plan_.image, i);
     }
     plan_.image.birth = 0;  // it is there before the first operation

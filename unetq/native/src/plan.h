@@ -42,13 +42,14 @@ struct Placement {
 };
 
 struct Step {
-  const Kernel* kernel = nullptr;    // null: a concatenation whose parts are already in place
+  const Kernel* kernel = nullptr;    // null: a concatenation with its parts in place, or an upsampling that is not made
   std::vector<int> births;           // buffers that get their halo here: the first operation of a group has them
   bool copies[2] = {false, false};   // concatenation: which inputs have to be copied
   bool unpacks[2] = {false, false};  // and of these, which are packed
   size_t scratch_offset = 0, scratch_bytes = 0;
   bool keeps = false;  // its weights stay in its scratch from strip to strip
   int doubled = 0;     // first channels of a convolution's input that are (pack.h)
+  int low = -1;        // tensor that these are an upsampling of, where it is read instead and the upsampling not made
   bool tuned = false;  // the kernel is a Chooser's
 };
 

@@ -168,6 +168,9 @@ Roll make_roll(const Model& model, const Plan& plan, const Group& group, int buf
         high = std::max(high, group.rows[step][i - group.first]);
       }
       if (inside(op.input_a) || inside(op.input_b)) low = std::min(low, first_read(op, done));
+      // A convolution may read what its input is an upsampling of (Step::low).
+      const Op* upsampling = upsampling_of(model, op);
+      if (upsampling != nullptr && inside(upsampling->input_a)) low = std::min(low, std::max(0, done / 2 - 1));
     }
     roll.low.push_back(low);
     roll.high.push_back(high);
@@ -176,6 +179,18 @@ Roll make_roll(const Model& model, const Plan& plan, const Group& group, int buf
 }
 
 }  // namespace
+
+const Op* upsampling_of(const Model& model, const Op& conv) {
+  const auto maker = [&](int tensor) {
+    const auto found =
+        std::find_if(model.ops.begin(), model.ops.end(), [&](const Op& op) { return op.output == tensor; });
+    return found == model.ops.end() ? nullptr : &*found;
+  };
+  if (conv.kind != OpKind::kConv) return nullptr;
+  const Op* from = maker(conv.input_a);
+  if (from != nullptr && from->kind == OpKind::kConcat) from = maker(from->input_a);
+  return from != nullptr && from->kind == OpKind::kNearest ? from : nullptr;
+}
 
 std::vector<Group> make_groups(const Model& model, int height, int width, int strip_rows) {
   const Schedule schedule(model, height, width, strip_rows);

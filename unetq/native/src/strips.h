@@ -30,6 +30,10 @@ struct Group {
 // the image a strip, 0 = chosen by the level's width.
 std::vector<Group> make_groups(const Model& model, int height, int width, int strip_rows);
 
+// The nearest upsampling that the first channels of a convolution's input come from, by itself or in a concatenation,
+// or null.
+const Op* upsampling_of(const Model& model, const Op& conv);
+
 // Finds the buffers that only one group of strips touches, and how many rows of them have to be held.
 void make_rolls(const Model& model, Plan* plan);
 

@@ -57,6 +57,15 @@ class Canvas {
     }
   }
 
+  // The first channels are not to be read.
+  void wipe(int channels, uint8_t garbage) {
+    for (int c = 0; c < channels; ++c) {
+      for (int y = 0; y < height_; ++y) {
+        for (int x = 0; x < width_; ++x) *at(c, y, x) = garbage;
+      }
+    }
+  }
+
   // The codes; every other byte must be as it was.
   std::vector<int16_t> read(int zero, uint8_t garbage) {
     std::vector<int16_t> codes(static_cast<size_t>(channels_) * height_ * width_);
@@ -80,6 +89,18 @@ class Canvas {
   ptrdiff_t pixel_ = 0, row_ = 0;
   std::vector<uint8_t> memory_;
 };
+
+// One pixel for 2 x 2 of the first channels.
+std::vector<int16_t> before_upsampling(const TrialInput& in, int channels) {
+  std::vector<int16_t> codes;
+  for (int c = 0; c < channels; ++c) {
+    for (int y = 0; y < in.height; y += 2) {
+      const int16_t* row = in.codes + (static_cast<ptrdiff_t>(c) * in.height + y) * in.width;
+      for (int x = 0; x < in.width; x += 2) codes.push_back(row[x]);
+    }
+  }
+  return codes;
+}
 
 std::vector<uint8_t> pack_stream(const int8_t* weights, size_t count, int bits) {
   std::vector<uint8_t> packed((count * bits + 7) / 8);
@@ -161,6 +182,9 @@ TrialResult try_conv(const Kernel& kernel, const TrialInput& in, const TrialWeig
   if (set.doubled < 0 || set.doubled % 4 != 0 || set.doubled >= in.channels || in.height % 2 + in.width % 2 > 0) {
     if (set.doubled != 0) throw std::invalid_argument("These channels cannot be doubled ones.");
   }
+  if (set.low != 0 && (winograd_of(kernel.layout) == nullptr || set.doubled == 0 || set.doubled % 64 != 0)) {
+    throw std::invalid_argument("The kernel cannot read these channels as before the upsampling.");
+  }
   ConvJob& job = bare.job;
   TrialResult result;
   const int times = job.transposed ? 2 : 1;
@@ -169,6 +193,12 @@ TrialResult try_conv(const Kernel& kernel, const TrialInput& in, const TrialWeig
   result.width = set.out_width > 0 ? set.out_width : times * in.width;
   Canvas from(in.channels, in.height, in.width, set.in_stride, set.in_offset, std::max(1, job.side / 2), kInputGarbage);
   from.fill(in.codes, set.in_zero);
+  Canvas low(std::max(1, set.doubled), (in.height + 1) / 2, (in.width + 1) / 2, 0, 0, 1, kInputGarbage);
+  if (set.low != 0) {
+    low.fill(before_upsampling(in, set.doubled).data(), set.in_zero);
+    from.wipe(set.doubled, kInputGarbage);
+    job.low = low.view();
+  }
   Canvas to(weights.out, result.height, result.width, set.out_stride, set.out_offset, 1, kOutputGarbage);
   job.in = from.view();
   job.out = to.view();

@@ -17,6 +17,7 @@ struct TrialSettings {
   int out_height = 0, out_width = 0;                                 // upsampling, transposed: cut to it
   int logits = 0, ternary = 0, threads = 1, repeats = 1;
   int doubled = 0;  // first channels, as of a nearest upsampling (pack.h): a multiple of 4, fewer than all
+  int low = 0;      // Winograd: these, then a multiple of 64, are given as before the upsampling
 };
 
 // Planar [channels, height, width]; codes, or for kQuantize an image.
