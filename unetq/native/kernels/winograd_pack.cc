@@ -6,12 +6,7 @@ namespace {
 
 struct Plain {
   void transform(const Winograd& winograd, const int8_t (&taps)[9][kRun], int8_t (&u)[30][kRun]) const {
-    int16_t wide[30][kRun];
-    transform_taps(winograd, taps, wide);
-    const int positions = winograd.y->positions * winograd.x->positions;
-    for (int i = 0; i < positions; ++i) {
-      for (int k = 0; k < kRun; ++k) u[i][k] = static_cast<int8_t>(wide[i][k]);
-    }
+    transform_taps(winograd, taps, u);  // |U| <= 127 (winograd_allows), so sums modulo 256 do
   }
 
   void put(const int8_t* from, int first, int last, uint8_t* to, size_t stride, int32_t* sums) const {

@@ -12,13 +12,13 @@ constexpr int kRun = 64;  // channels transformed at once
 
 // Where the weights of a pair of positions stand: what vanishes in doubled channels does not.
 struct PairPlace {
-  int steps, doubled;  // the latter of the former
-  bool gone[2];        // p, q
+  int steps, doubled;             // the latter of the former
+  bool gone[2] = {false, false};  // p, q
 
   PairPlace(const Winograd& winograd, int pair, int channels, int doubled_channels)
-      : steps((channels + 3) / 4),
-        doubled(doubled_channels / 4),
-        gone{winograd_vanishes(winograd, winograd.order[pair].p), winograd_vanishes(winograd, winograd.order[pair].q)} {
+      : steps((channels + 3) / 4), doubled(doubled_channels / 4) {
+    gone[0] = winograd_vanishes(winograd, winograd.order[pair].p);
+    gone[1] = winograd_vanishes(winograd, winograd.order[pair].q);
   }
 
   // From one step to the next, of doubled channels and of others.

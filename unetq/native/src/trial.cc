@@ -179,8 +179,9 @@ TrialResult try_conv(const Kernel& kernel, const TrialInput& in, const TrialWeig
   if (!runs_here(kernel) || !bare.fits(kernel, weights.out)) {
     throw std::invalid_argument("The kernel would not be exact with these numbers.");
   }
-  if (set.doubled < 0 || set.doubled % 4 != 0 || set.doubled >= in.channels || in.height % 2 + in.width % 2 > 0) {
-    if (set.doubled != 0) throw std::invalid_argument("These channels cannot be doubled ones.");
+  const bool odd = in.height % 2 + in.width % 2 > 0;
+  if (set.doubled != 0 && (set.doubled < 0 || set.doubled % 4 != 0 || set.doubled >= in.channels || odd)) {
+    throw std::invalid_argument("These channels cannot be doubled ones.");
   }
   if (set.low != 0 && (winograd_of(kernel.layout) == nullptr || set.doubled == 0 || set.doubled % 64 != 0)) {
     throw std::invalid_argument("The kernel cannot read these channels as before the upsampling.");
