@@ -138,7 +138,7 @@ std::string compare(const Kernel& kernel, const Kernel& scalar, Numbers numbers)
     numbers.set.logits = logits;
     TrialSettings plain = numbers.set;
     plain.threads = 1;
-    plain.in_stride = plain.in_offset = plain.out_stride = plain.out_offset = 0;
+    plain.in_stride = plain.in_offset = plain.out_stride = plain.out_offset = plain.doubled = plain.low = 0;
     const TrialResult want = try_conv(scalar, numbers.input(), numbers.taps(), plain);
     const TrialResult got = try_conv(kernel, numbers.input(), numbers.taps(), numbers.set);
     const bool same = got.codes == want.codes && got.logits.size() == want.logits.size() &&
