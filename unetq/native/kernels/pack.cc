@@ -17,7 +17,7 @@ Taps taps_of(Layout layout, int side, int channels, ptrdiff_t in_pixel, int doub
   if (is_lowbit(layout)) return lowbit_taps(layout, side, channels);
   const Winograd* winograd = winograd_of(layout);
   Taps taps;
-  if (winograd != nullptr) taps.doubled = doubled / 4;
+  if (makes_use_of_doubled(layout)) taps.doubled = doubled / 4;
   taps.rows = side;
   if (layout == Layout::kDots) {
     taps.segments = side;

@@ -19,6 +19,7 @@ enum class Layout {
   kWinograd2x2,  // winograd.h
   kWinograd1x2,
   kWinograd2x4,
+  kWinograd4x3,
   kWinograd2x2Pairs,
   kWinograd2x2Fours,  // of signed V: positions one by one, 4, 8 or 16 channels side by side
   kWinograd2x2Eights,

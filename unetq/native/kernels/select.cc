@@ -68,8 +68,11 @@ std::vector<const Kernel*> candidates(const Demand& demand, Isa isa) {
   std::vector<const Kernel*> rows, others;
   const int channels = demand.source == nullptr ? 0 : std::min(demand.source->channels, demand.out_channels);
   for (const Kernel& kernel : kernels()) {
-    if (runs_on(kernel.isa, isa) && can(kernel, demand))
-      (channels < kernel.lowbit.worth ? others : rows).push_back(&kernel);
+    if (!runs_on(kernel.isa, isa) || !can(kernel, demand)) continue;
+    // A tile that makes no use of doubled channels multiplies more than one that does.
+    const bool more =
+        demand.doubled > 0 && winograd_of(kernel.layout) != nullptr && !makes_use_of_doubled(kernel.layout);
+    (more || channels < kernel.lowbit.worth ? others : rows).push_back(&kernel);
   }
   rows.insert(rows.end(), others.begin(), others.end());
   return rows;

@@ -43,6 +43,7 @@ struct Demand {
   int out_channels = 0;
   const WeightSource* source = nullptr;  // of a convolution
   const float *m = nullptr, *b = nullptr;
+  int doubled = 0;  // input channels that are (pack.h)
 };
 
 // Whether a row can do it, exactly.

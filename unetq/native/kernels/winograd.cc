@@ -10,17 +10,22 @@ namespace unetq {
 
 namespace {
 
-// 2 x 2: rows of positions in the order 1, 2, 0, 3; 2 x 4: column after column; 1 x 2: the three rows of taps add up.
+// 2 x 2: rows of positions in the order 1, 2, 0, 3; 2 x 4: column after column; 4 x 3: row after row, position 3 of two
+// of them a pair; 1 x 2: the three rows of taps add up.
 constexpr Pair kRows2x2[] = {{5, 6, false}, {4, 7, true}, {9, 10, false},  {8, 11, true},
                              {1, 2, false}, {0, 3, true}, {13, 14, false}, {12, 15, true}};
 constexpr Pair kColumns2x4[] = {{6, 12, false},  {0, 18, true}, {7, 13, false},  {1, 19, true},
                                 {8, 14, false},  {2, 20, true}, {9, 15, false},  {3, 21, true},
                                 {10, 16, false}, {4, 22, true}, {11, 17, false}, {5, 23, true}};
+constexpr Pair kRows4x3[] = {{2, 1, true},   {0, 4, false},   {3, 8, false},   {7, 6, true},   {5, 9, false},
+                             {12, 11, true}, {10, 14, false}, {13, 18, false}, {17, 16, true}, {15, 19, false},
+                             {22, 21, true}, {20, 24, false}, {23, 28, false}, {27, 26, true}, {25, 29, false}};
 constexpr Pair kRows1x2[] = {{1, 2, false}, {5, 6, false}, {9, 10, false}, {0, 3, true}, {4, 7, true}, {8, 11, true}};
 constexpr Winograd kTiles[] = {
     {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2, false, 0},
     {&kAxis2, &kAxis2, kRows2x2, 8, 1, Layout::kWinograd2x2Pairs, true, 0},
     {&kAxis2, &kAxis4, kColumns2x4, 12, 1, Layout::kWinograd2x4, false, 0},
+    {&kAxis4, &kAxis3, kRows4x3, 15, 0, Layout::kWinograd4x3, false, 0},
     {&kAxis1, &kAxis2, kRows1x2, 6, 3, Layout::kWinograd1x2, false, 0},
     {&kAxis2Folded, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Fours, false, 4},
     {&kAxis2Folded, &kAxis2, nullptr, 8, 1, Layout::kWinograd2x2Eights, false, 8},
@@ -144,6 +149,11 @@ bool winograd_allows(const Winograd& winograd, const WeightSource& source, int a
   return true;
 }
 
+bool makes_use_of_doubled(Layout layout) {
+  const Winograd* winograd = winograd_of(layout);
+  return winograd != nullptr && winograd->x->outputs % 2 == 0;
+}
+
 bool winograd_vanishes(const Winograd& winograd, int position) {
   // Tiles begin one pixel before a doubled pair.
   const auto vanishes = [](const Axis& axis, int i) {
@@ -151,7 +161,8 @@ bool winograd_vanishes(const Winograd& winograd, int position) {
     return axis.outputs > 1 && b[0] == 0 && b[1] + b[2] == 0 && b[3] + b[4] == 0 && b[5] == 0;
   };
   const int wide = winograd.x->positions;
-  return vanishes(*winograd.y, position / wide) || vanishes(*winograd.x, position % wide);
+  return makes_use_of_doubled(winograd.layout) &&
+         (vanishes(*winograd.y, position / wide) || vanishes(*winograd.x, position % wide));
 }
 
 size_t winograd_block_bytes(const Winograd& winograd, int channels, int doubled) {
@@ -187,11 +198,12 @@ int winograd_block_tiles(const Winograd& winograd, int channels, bool lean) {
   return lean ? few : std::max(few, std::min(48, kMostCache / bytes / 12 * 12));
 }
 
-// Places for up to two vectors of 16 channels: of 2 x 2 (and 1 x 2) the outputs, of 2 x 4 two rows of 6 columns. With
-// runs, for one of each position, or of every other one.
+// Places for up to two vectors of 16 channels: of 2 x 2 (and 1 x 2) the outputs, of 2 x 4 two rows of 6 columns, of 4 x
+// 3 three columns of 6 rows. With runs, for one of each position, or of every other one.
 size_t winograd_sums_bytes(const Winograd& winograd) {
   if (winograd.run > 0) return size_t{64} * (winograd.run < 16 ? 1 : 2) * winograd.pairs;
-  return (winograd.x->outputs == 2 ? 4 : 12) * size_t{2 * 64};
+  const int high = winograd.y->outputs, wide = winograd.x->outputs;
+  return size_t{2 * 64} * (wide == 2 ? 4 : high == 2 ? 12 : 18);
 }
 
 size_t winograd_scratch_bytes(const Winograd& winograd, int channels, bool lean) {

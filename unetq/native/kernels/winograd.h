@@ -31,6 +31,13 @@ constexpr Axis kAxis2Folded = {2,
                                2,
                                {{2, 0, 0}, {1, 1, 1}, {1, -1, 1}, {0, 0, -2}},
                                {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}}};
+// Points 0, 1, -1, 2 and infinity; outputs x 6 are [1 -1 -1 1 0; 0 -1 1 2 0; 0 -1 -1 4 1]: rows of G take over 3, 3
+// and 6.
+constexpr Axis kAxis3 = {3,
+                         5,
+                         6,
+                         {{3, 0, 0}, {3, 3, 3}, {1, -1, 1}, {1, 2, 4}, {0, 0, 6}},
+                         {{2, -1, -2, 1, 0}, {0, -2, -1, 1, 0}, {0, 2, -3, 1, 0}, {0, -1, 0, 1, 0}, {0, 2, -1, -2, 1}}};
 // Points 0, 1, -1, 2, -2 and infinity; outputs x 24 are [1 2 2 1 1 0; 0 2 -2 2 -2 0; 0 2 2 4 4 0; 0 2 -2 8 -8 4]: what
 // rows of G have room for below the largest, 7, they take over.
 constexpr Axis kAxis4 = {4,
@@ -53,7 +60,8 @@ struct Pair {
 struct Winograd {
   const Axis *y, *x;
   // Pairs come in twos (1, 2), (0, -3): sums A and B of the first become A + B and A - B, which go on adding the
-  // second. `fold` pairs of the first kind are added up, then as many of the second, and so on.
+  // second. `fold` pairs of the first kind are added up, then as many of the second, and so on. 0: as the kernel likes,
+  // and every position has a start of its own.
   const Pair* order;
   int pairs, fold;
   Layout layout;
@@ -93,6 +101,10 @@ struct Scales {
 
 // Whether these weights and scales are exact: |U| <= 127, and neither int32 nor the normal floats are left.
 bool winograd_allows(const Winograd& winograd, const WeightSource& source, int abits, int outputs, Scales scales);
+
+// Whether kernels of a layout make use of doubled channels (pack.h), as Winograd's do. Tiles 3 wide do not: they begin
+// anywhere in a pair.
+bool makes_use_of_doubled(Layout layout);
 
 // Whether V of a position is 0, its offset aside, in doubled channels (pack.h): 7 of 16 are with 2 x 2 tiles, 9 of 24
 // with 2 x 4. Neither their V nor, without runs, their U exist.

@@ -39,74 +39,28 @@ __attribute__((noinline)) const uint8_t* column(const Block& block, const uint8_
   return w;
 }
 
-// The 4 outputs of one vector of channels of one row of a tile; x is G vectors from one column to the next.
-template <int G>
-inline void combine(const __m512i* x, __m512i* out) {
-  const __m512i s = _mm512_add_epi32(x[G], x[2 * G]), d = _mm512_sub_epi32(x[G], x[2 * G]);
-  const __m512i s4 = _mm512_add_epi32(x[3 * G], x[4 * G]), d4 = _mm512_sub_epi32(x[3 * G], x[4 * G]);
-  const __m512i s2 = _mm512_add_epi32(s, s), d2 = _mm512_add_epi32(d, d), dd = _mm512_add_epi32(d4, d4);
-  const __m512i third = _mm512_set1_epi32(static_cast<int>(kThird));
-  out[0] = _mm512_add_epi32(_mm512_add_epi32(x[0], s2), s4);
-  out[G] = _mm512_add_epi32(d2, dd);
-  out[2 * G] = _mm512_add_epi32(s2, _mm512_slli_epi32(s4, 2));
-  out[3 * G] = _mm512_add_epi32(d2, _mm512_slli_epi32(_mm512_add_epi32(dd, x[5 * G]), 2));
-#pragma GCC unroll 4
-  for (int k = 0; k < 4; ++k) out[k * G] = _mm512_mullo_epi32(out[k * G], third);
-}
-
 template <int G>
 __attribute__((noinline)) void finish(const Block& block, int channel) {
   const ConvRows& job = block.job;
   const bool plain = block.plain && job.channels - channel >= 16 * G;
-  __m512 m[G], b[G];
-#pragma GCC unroll 2
-  for (int g = 0; g < G; ++g) {
-    m[g] = _mm512_loadu_ps(job.m + channel + 16 * g);
-    b[g] = _mm512_loadu_ps(job.b + channel + 16 * g);
-  }
-  const __m512i hi = _mm512_set1_epi8(static_cast<char>(static_cast<int>(job.hi)));
+  const Scale<G> scale(job, channel);
+  const __m512i third = _mm512_set1_epi32(static_cast<int>(kThird));
   const auto* sums = reinterpret_cast<const __m512i*>(block.sums);
-  const ptrdiff_t pixel = job.out_pixel;
   for (int t = 0; t < 2 * block.tiles; ++t, sums += kColumns * G) {
     const Place place = block.places[t / 2];
     const int y = place.y + t % 2, left = job.width - place.x, pixels = left < 4 ? left : 4;
     if (y >= job.y1) continue;
     __m512i acc[4 * G];
 #pragma GCC unroll 2
-    for (int g = 0; g < G; ++g) combine<G>(sums + g, acc + g);
-    if (!plain) {
-      if (job.out == nullptr) {
-        finish_logits(job, acc, G, channel, y, place.x, pixels);
-      } else {
-        finish_codes(job, acc, G, channel, y, place.x, pixels);
-      }
-      continue;
-    }
-    uint8_t* out = job.out + y * job.out_row + place.x * pixel + channel;
-    __m512i bytes[G];
-#pragma GCC unroll 2
-    for (int k = 0; k < G; ++k) {
-      __m512i code[4];
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) code[i] = _mm512_cvtps_epi32(scaled(acc[4 * k + i], m[i % G], b[i % G]));
-      bytes[k] = pack_bytes(code[0], code[1], code[2], code[3], hi);
-    }
-    if constexpr (G == 2) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_castsi512_si256(bytes[0]));
-      if (pixels > 1)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + pixel), _mm512_extracti64x4_epi64(bytes[0], 1));
-      if (pixels > 2)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 2 * pixel), _mm512_castsi512_si256(bytes[1]));
-      if (pixels > 3) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 3 * pixel), _mm512_extracti64x4_epi64(bytes[1], 1));
-      }
+    for (int g = 0; g < G; ++g) combine4<G>(sums + g, acc + g);
+#pragma GCC unroll 8
+    for (int k = 0; k < 4 * G; ++k) acc[k] = _mm512_mullo_epi32(acc[k], third);
+    if (plain) {
+      store_four<G>(acc, scale, job.out + y * job.out_row + place.x * job.out_pixel + channel, job.out_pixel, pixels);
+    } else if (job.out == nullptr) {
+      finish_logits(job, acc, G, channel, y, place.x, pixels);
     } else {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_castsi512_si128(bytes[0]));
-      if (pixels > 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + pixel), _mm512_extracti32x4_epi32(bytes[0], 1));
-      if (pixels > 2)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * pixel), _mm512_extracti32x4_epi32(bytes[0], 2));
-      if (pixels > 3)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * pixel), _mm512_extracti32x4_epi32(bytes[0], 3));
+      finish_codes(job, acc, G, channel, y, place.x, pixels);
     }
   }
 }

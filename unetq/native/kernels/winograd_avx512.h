@@ -16,6 +16,60 @@ inline __m512i pack_bytes(__m512i a, __m512i b, __m512i c, __m512i d, __m512i hi
   return _mm512_min_epu8(_mm512_permutexvar_epi32(order, bytes), hi);
 }
 
+// kAxis4's output transform: 24 times 4 outputs of 6 sums, which are G vectors from one to the next, as the outputs.
+template <int G>
+inline void combine4(const __m512i* x, __m512i* out) {
+  const __m512i s = _mm512_add_epi32(x[G], x[2 * G]), d = _mm512_sub_epi32(x[G], x[2 * G]);
+  const __m512i s4 = _mm512_add_epi32(x[3 * G], x[4 * G]), d4 = _mm512_sub_epi32(x[3 * G], x[4 * G]);
+  const __m512i s2 = _mm512_add_epi32(s, s), d2 = _mm512_add_epi32(d, d), dd = _mm512_add_epi32(d4, d4);
+  out[0] = _mm512_add_epi32(_mm512_add_epi32(x[0], s2), s4);
+  out[G] = _mm512_add_epi32(d2, dd);
+  out[2 * G] = _mm512_add_epi32(s2, _mm512_slli_epi32(s4, 2));
+  out[3 * G] = _mm512_add_epi32(d2, _mm512_slli_epi32(_mm512_add_epi32(dd, x[5 * G]), 2));
+}
+
+template <int G>
+struct Scale {
+  __m512 m[G], b[G];
+  __m512i hi;
+
+  Scale(const ConvRows& job, int channel) : hi(_mm512_set1_epi8(static_cast<char>(static_cast<int>(job.hi)))) {
+#pragma GCC unroll 2
+    for (int g = 0; g < G; ++g) {
+      m[g] = _mm512_loadu_ps(job.m + channel + 16 * g);
+      b[g] = _mm512_loadu_ps(job.b + channel + 16 * g);
+    }
+  }
+};
+
+// Codes of the first `count` of 4 pixels of G vectors of outputs, `next` bytes from one to the next.
+template <int G>
+inline void store_four(const __m512i (&acc)[4 * G], const Scale<G>& scale, uint8_t* out, ptrdiff_t next, int count) {
+  __m512i bytes[G];
+#pragma GCC unroll 2
+  for (int k = 0; k < G; ++k) {
+    __m512i code[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      code[i] = _mm512_cvtps_epi32(scaled(acc[4 * k + i], scale.m[i % G], scale.b[i % G]));
+    }
+    bytes[k] = pack_bytes(code[0], code[1], code[2], code[3], scale.hi);
+  }
+  if constexpr (G == 2) {
+    const auto put = [](uint8_t* to, __m256i pixel) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), pixel); };
+    put(out, _mm512_castsi512_si256(bytes[0]));
+    if (count > 1) put(out + next, _mm512_extracti64x4_epi64(bytes[0], 1));
+    if (count > 2) put(out + 2 * next, _mm512_castsi512_si256(bytes[1]));
+    if (count > 3) put(out + 3 * next, _mm512_extracti64x4_epi64(bytes[1], 1));
+  } else {
+    const auto put = [](uint8_t* to, __m128i pixel) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), pixel); };
+    put(out, _mm512_castsi512_si128(bytes[0]));
+    if (count > 1) put(out + next, _mm512_extracti32x4_epi32(bytes[0], 1));
+    if (count > 2) put(out + 2 * next, _mm512_extracti32x4_epi32(bytes[0], 2));
+    if (count > 3) put(out + 3 * next, _mm512_extracti32x4_epi32(bytes[0], 3));
+  }
+}
+
 using Four [[gnu::may_alias]] = int32_t;  // 4 channels
 
 // 4 channels of a tile with the weights of G vectors of outputs. In assembly, because gcc 12 otherwise renames

@@ -17,6 +17,16 @@ inline void weigh2(__m512i a, __m512i b, __m512i c, __m512i* to) {
   to[3] = twice(c);
 }
 
+// kAxis3.g.
+inline void weigh3(__m512i a, __m512i b, __m512i c, __m512i* to) {
+  const __m512i ends = _mm512_add_epi8(a, c), all = _mm512_add_epi8(ends, b), c2 = twice(c);
+  to[0] = _mm512_add_epi8(twice(a), a);
+  to[1] = _mm512_add_epi8(twice(all), all);
+  to[2] = _mm512_sub_epi8(ends, b);
+  to[3] = _mm512_add_epi8(a, twice(_mm512_add_epi8(b, c2)));
+  to[4] = twice(_mm512_add_epi8(c2, c));
+}
+
 // kAxis4.g.
 inline void weigh4(__m512i a, __m512i b, __m512i c, __m512i* to) {
   const __m512i a2 = twice(a), b2 = twice(b), c2 = twice(c), c4 = twice(c2);
@@ -29,28 +39,35 @@ inline void weigh4(__m512i a, __m512i b, __m512i c, __m512i* to) {
   to[5] = _mm512_add_epi8(c4, c2);
 }
 
+template <int OUTPUTS>
+inline void weigh_axis(__m512i a, __m512i b, __m512i c, __m512i* to) {
+  if constexpr (OUTPUTS == 1) {
+    to[0] = a;
+    to[1] = b;
+    to[2] = c;
+  } else if constexpr (OUTPUTS == 2) {
+    weigh2(a, b, c, to);
+  } else if constexpr (OUTPUTS == 3) {
+    weigh3(a, b, c, to);
+  } else {
+    weigh4(a, b, c, to);
+  }
+}
+
 template <int HIGH, int WIDE>
 inline void transform_all(const int8_t (&taps)[9][kRun], int8_t (&u)[30][kRun]) {
-  __m512i down[3][4];
+  __m512i down[3][HIGH + 2];
 #pragma GCC unroll 3
   for (int s = 0; s < 3; ++s) {
     __m512i g[3];
 #pragma GCC unroll 3
     for (int r = 0; r < 3; ++r) g[r] = _mm512_load_si512(taps[3 * r + s]);
-    if constexpr (HIGH == 2) {
-      weigh2(g[0], g[1], g[2], down[s]);
-    } else {
-      for (int r = 0; r < 3; ++r) down[s][r] = g[r];
-    }
+    weigh_axis<HIGH>(g[0], g[1], g[2], down[s]);
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
   for (int i = 0; i < HIGH + 2; ++i) {
     __m512i row[WIDE + 2];
-    if constexpr (WIDE == 2) {
-      weigh2(down[0][i], down[1][i], down[2][i], row);
-    } else {
-      weigh4(down[0][i], down[1][i], down[2][i], row);
-    }
+    weigh_axis<WIDE>(down[0][i], down[1][i], down[2][i], row);
 #pragma GCC unroll 6
     for (int j = 0; j < WIDE + 2; ++j) _mm512_store_si512(u[i * (WIDE + 2) + j], row[j]);
   }
@@ -62,6 +79,8 @@ struct Wide {
       transform_all<1, 2>(taps, u);
     } else if (winograd.x->outputs == 2) {
       transform_all<2, 2>(taps, u);
+    } else if (winograd.x->outputs == 3) {
+      transform_all<4, 3>(taps, u);
     } else {
       transform_all<2, 4>(taps, u);
     }

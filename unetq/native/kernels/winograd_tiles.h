@@ -108,13 +108,31 @@ inline ptrdiff_t step_of(int tile) {
   return PAIRS ? (tile % 2 == 0 ? 8 : 2 * C - 8) : C;
 }
 
-// Down a column of 4 (or 3) rows of pixels. DOUBLED: of doubled channels.
+// kAxis4.b of 6 numbers: 4 (c0 - c2) + f, 4 (c1 + c2) - (c3 + c4), 4 (c2 - c1) + (c3 - c4), f + g, f - g, c5 - c3 - 2
+// g, where f = c4 - c2 and g = 2 (c3 - c1). CENTRED: all with their 128; VANISHES: there is no third one.
+template <int C, bool CENTRED, bool VANISHES, typename V = typename Bytes<C>::Type>
+inline void along4(V c0, V c1, V c2, V c3, V c4, V c5, V* to) {
+  using B = Bytes<C>;
+  const auto twice = [](V x) { return B::add(x, x); };
+  const auto end = [](V x) { return CENTRED ? centred<C>(x) : x; };
+  const V f = end(B::sub(c4, c2)), g = twice(B::sub(c3, c1));
+  to[0] = B::add(twice(twice(B::sub(c0, c2))), f);
+  to[1] = end(B::sub(twice(twice(B::add(c1, c2))), B::add(c3, c4)));
+  if constexpr (!VANISHES) to[2] = end(B::add(twice(twice(B::sub(c2, c1))), B::sub(c3, c4)));
+  to[3] = B::add(f, g);
+  to[4] = B::sub(f, g);
+  to[5] = end(B::sub(B::sub(c5, c3), twice(g)));
+}
+
+// Down a column of 4 (3, 6) rows of pixels. DOUBLED: of doubled channels.
 template <int C, int High, bool DOUBLED>
 inline void column(const uint8_t* const* rows, ptrdiff_t at, typename Bytes<C>::Type* to) {
   using B = Bytes<C>;
   const auto d0 = B::load(rows[0] + at), d1 = B::load(rows[1] + at);
   const auto d2 = DOUBLED && High == 2 ? d1 : B::load(rows[2] + at);
-  if constexpr (High == 2) {
+  if constexpr (High == 4) {
+    along4<C, false, false>(d0, d1, d2, B::load(rows[3] + at), B::load(rows[4] + at), B::load(rows[5] + at), to);
+  } else if constexpr (High == 2) {
     const auto d3 = B::load(rows[3] + at);
     to[0] = B::sub(d0, d2);
     to[1] = B::add(d1, d2);
@@ -173,8 +191,7 @@ __attribute__((noinline)) void transform2(const uint8_t* const* rows, ptrdiff_t 
   }
 }
 
-// The same for 4 outputs along a row, from 6 columns: 4 (c0 - c2) + f, 4 (c1 + c2) - (c3 + c4), 4 (c2 - c1) + (c3 -
-// c4), f + g, f - g, c5 - c3 - 2 g, where f = c4 - c2 and g = 2 (c3 - c1).
+// The same for 4 outputs along a row, from 6 columns.
 template <int C, int High, bool PAIRS, Source FROM>
 __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t pixel, int first, int count, uint8_t* v,
                                           ptrdiff_t position) {
@@ -196,21 +213,44 @@ __attribute__((noinline)) void transform4(const uint8_t* const* rows, ptrdiff_t 
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       if (kDoubled && i == 2) continue;
-      const auto twice = [](auto x) { return B::add(x, x); };
-      const auto f = centred<C>(B::sub(c[4][i], c[2][i])), g = twice(B::sub(c[3][i], c[1][i]));
+      typename B::Type along[6];
+      along4<C, true, kDoubled>(c[0][i], c[1][i], c[2][i], c[3][i], c[4][i], c[5][i], along);
       uint8_t* to = v + 6 * i * position;
-      put<C, PAIRS>(to, B::add(twice(twice(B::sub(c[0][i], c[2][i]))), f));
-      put<C, PAIRS>(to + position,
-                    centred<C>(B::sub(twice(twice(B::add(c[1][i], c[2][i]))), B::add(c[3][i], c[4][i]))));
-      if constexpr (!kDoubled) {
-        put<C, PAIRS>(to + 2 * position,
-                      centred<C>(B::add(twice(twice(B::sub(c[2][i], c[1][i]))), B::sub(c[3][i], c[4][i]))));
+#pragma GCC unroll 6
+      for (int j = 0; j < 6; ++j) {
+        if (!kDoubled || j != 2) put<C, PAIRS>(to + j * position, along[j]);
       }
-      put<C, PAIRS>(to + 3 * position, B::add(f, g));
-      put<C, PAIRS>(to + 4 * position, B::sub(f, g));
-      put<C, PAIRS>(to + 5 * position, centred<C>(B::sub(B::sub(c[5][i], c[3][i]), twice(g))));
       c[0][i] = c[4][i];
       c[1][i] = c[5][i];
+    }
+  }
+}
+
+// The same for 3 outputs along a row, from 5 columns, never of doubled channels: 2 (c0 - c2) + f, f - (c1 + c2),
+// f + 3 (c1 - c2), f, c4 - c2 - 2 f, where f = c3 - c1.
+template <int C, int High>
+__attribute__((noinline)) void transform3(const uint8_t* const* rows, ptrdiff_t pixel, int count, uint8_t* v,
+                                          ptrdiff_t position) {
+  using B = Bytes<C>;
+  constexpr int kRows = High + 2;
+  const auto twice = [](auto x) { return B::add(x, x); };
+  typename B::Type c[5][kRows];
+  column<C, High, false>(rows, 0, c[0]);
+  column<C, High, false>(rows, pixel, c[1]);
+  for (int t = 0; t < count; v += C, ++t) {
+#pragma GCC unroll 3
+    for (int k = 2; k < 5; ++k) column<C, High, false>(rows, (3 * t + k) * pixel, c[k]);
+#pragma GCC unroll 6
+    for (int i = 0; i < kRows; ++i) {
+      const auto f = centred<C>(B::sub(c[3][i], c[1][i])), h = B::sub(c[1][i], c[2][i]);
+      uint8_t* to = v + 5 * i * position;
+      B::store(to, B::add(twice(B::sub(c[0][i], c[2][i])), f));
+      B::store(to + position, B::sub(f, B::add(c[1][i], c[2][i])));
+      B::store(to + 2 * position, B::add(f, B::add(twice(h), h)));
+      B::store(to + 3 * position, f);
+      B::store(to + 4 * position, centred<C>(B::sub(B::sub(c[4][i], c[2][i]), twice(f))));
+      c[0][i] = c[3][i];
+      c[1][i] = c[4][i];
     }
   }
 }
@@ -220,6 +260,8 @@ inline void transform(const uint8_t* const* rows, ptrdiff_t pixel, int first, in
                       [[maybe_unused]] bool flips) {
   if constexpr (Wide == 2) {
     transform2<C, High, PAIRS, FROM>(rows, pixel, first, count, v, position, flips);
+  } else if constexpr (Wide == 3) {
+    transform3<C, High>(rows, pixel, count, v, position);
   } else {
     transform4<C, High, PAIRS, FROM>(rows, pixel, first, count, v, position);
   }
@@ -233,9 +275,10 @@ void transform_block(const Block& block, uint8_t* v, bool flips) {
     const Place place = block.places[first];
     int count = 1;
     while (first + count < block.tiles && block.places[first + count].y == place.y) ++count;
-    const uint8_t *rows[4], *low[4];
-    for (int r = 0; r < 4; ++r) {
-      // Row y1 + 1 need not exist: only the outputs of row y1, which nobody wants, depend on it.
+    constexpr int kRows = High + 2;
+    const uint8_t *rows[kRows], *low[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      // Rows behind y1 need not exist: only outputs that nobody wants depend on them.
       const int y = place.y + r < job.y1 + 2 ? place.y + r : job.y1 + 1;
       rows[r] = job.in + y * job.in_row + place.x * job.in_pixel;
       low[r] = job.low == nullptr ? nullptr
@@ -252,7 +295,7 @@ void transform_block(const Block& block, uint8_t* v, bool flips) {
       } else {
         transform<C, High, Wide, PAIRS, Source::kInput>(rows, job.in_pixel, first, count, to, block.position, flips);
       }
-      for (int r = 0; r < 4; ++r) {
+      for (int r = 0; r < kRows; ++r) {
         rows[r] += C;
         if (job.low != nullptr) low[r] += C;
       }

@@ -89,7 +89,7 @@ static inline void put_starts(const int32_t (&rest)[32], const Winograd& winogra
   const int fold = winograd.fold;
   // A + B must get p's start, A - B that of q, and only the first pair has starts. p and q are even:
   // their offsets are 128, and zeros cancel out.
-  for (int group = 0; group < winograd.pairs; group += 2 * fold) {
+  for (int group = 0; fold > 0 && group < winograd.pairs; group += 2 * fold) {
     uint32_t a = 0, b = 0, p = 0, q = 0;
     for (int k = 0; k < fold; ++k) {
       a += starts[group + k][0];

@@ -215,7 +215,7 @@ class Planner {
     layer.in_channels = model_.tensors[op.input_a].channels;
     layer.in_pixel = in < 0 ? 0 : static_cast<int>(plan_.buffers[in].pixel);  // the image is planar
     layer.out_channels = demand.out_channels;
-    layer.doubled = doubled(i);
+    layer.doubled = demand.doubled;
     layer.height = level_size(plan_.height, level);
     layer.width = level_size(plan_.width, level);
     return layer;
@@ -246,6 +246,7 @@ class Planner {
     demand.op = op.kind;
     demand.side = op.kernel;
     demand.out_channels = model_.tensors[op.output].channels;
+    demand.doubled = doubled(i);
     WeightSource source;
     if (op.packed != nullptr) {
       demand.wbits = op.wbits;
@@ -286,7 +287,7 @@ class Planner {
     constexpr int kChunk = 64;  // channels that kernels transform at once, at most
     for (const Op& conv : model_.ops) {
       Step& step = step_of(conv);
-      if (step.doubled == 0 || step.doubled % kChunk != 0 || winograd_of(step.kernel->layout) == nullptr) continue;
+      if (step.doubled == 0 || step.doubled % kChunk != 0 || !makes_use_of_doubled(step.kernel->layout)) continue;
       const Op& upsampling = *upsampling_of(model_, conv);
       if (step.doubled != model_.tensors[upsampling.output].channels) continue;
       if (readers(upsampling.output) != 1 || readers(conv.input_a) != 1) continue;

@@ -209,8 +209,7 @@ class RowTest {
       Numbers numbers =
           make_numbers(*result_.kernel, random_, {channels[0], channels[2], size[0], size[1]}, bits, fill, kind);
       numbers.set.doubled = channels[1];
-      const bool winograd = winograd_of(result_.kernel->layout) != nullptr;
-      if (winograd && channels[1] % 64 == 0) numbers.set.low = random_.whole(0, 1);
+      if (makes_use_of_doubled(result_.kernel->layout) && channels[1] % 64 == 0) numbers.set.low = random_.whole(0, 1);
       for (int c = 0; c < channels[1]; ++c) {
         for (int y = 0; y < size[0]; ++y) {
           for (int x = 0; x < size[1]; ++x) {

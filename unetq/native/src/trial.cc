@@ -183,7 +183,7 @@ TrialResult try_conv(const Kernel& kernel, const TrialInput& in, const TrialWeig
   if (set.doubled != 0 && (set.doubled < 0 || set.doubled % 4 != 0 || set.doubled >= in.channels || odd)) {
     throw std::invalid_argument("These channels cannot be doubled ones.");
   }
-  if (set.low != 0 && (winograd_of(kernel.layout) == nullptr || set.doubled == 0 || set.doubled % 64 != 0)) {
+  if (set.low != 0 && (!makes_use_of_doubled(kernel.layout) || set.doubled == 0 || set.doubled % 64 != 0)) {
     throw std::invalid_argument("The kernel cannot read these channels as before the upsampling.");
   }
   ConvJob& job = bare.job;
