@@ -18,24 +18,28 @@ namespace {
 constexpr int kColumns = 6;
 constexpr uint32_t kThird = 0xAAAAAAAB;  // * 3 = 2^33 + 1
 
-template <int T, int G, int C, bool VANISHES>
+// Of a column of positions: all, or rows 1 and 2 of more tiles and then 0 and 3 (kWeightsAtOnce).
+enum class Part { kAll, kMiddle, kEnds };
+
+template <int T, int G, int C, bool VANISHES, Part PART>
 __attribute__((noinline)) const uint8_t* column(const Block& block, const uint8_t* w, int first, int j) {
   const uint8_t* v = block.v + j * block.position + first * C;
   const ptrdiff_t row = kColumns * block.position;
+  const Sums<2 * kColumns * G, kColumns * G> sums = {
+      // [tile][X, Y][j][G][16]
+      block.sums + (static_cast<size_t>(first) * 2 * kColumns + j) * G * 64};
   __m512i a[T][G], b[T][G];
-  begin<T, G>(block, w, a, b);
-  w = multiply<T, G, C>(block, {v + row, v + 2 * row}, VANISHES ? Live::kNone : Live::kP, w, a, b);
-  butterfly<T, G>(a, b);
-  w = multiply<T, G, C>(block, {v, v + 3 * row}, VANISHES ? Live::kNone : Live::kBoth, w, a, b);
-  uint8_t* sums = block.sums + (static_cast<size_t>(first) * 2 * kColumns + j) * G * 64;  // [tile][X, Y][j][G][16]
-#pragma GCC unroll 12
-  for (int t = 0; t < T; ++t) {
-#pragma GCC unroll 2
-    for (int g = 0; g < G; ++g) {
-      _mm512_store_si512(sums + (t * 2 * kColumns * G + g) * 64, a[t][g]);
-      _mm512_store_si512(sums + ((t * 2 + 1) * kColumns * G + g) * 64, b[t][g]);
-    }
+  if constexpr (PART == Part::kEnds) {
+    sums.load(a, b);
+  } else {
+    begin<T, G>(block, w, a, b);
+    w = multiply<T, G, C>(block, {v + row, v + 2 * row}, VANISHES ? Live::kNone : Live::kP, w, a, b);
+    butterfly<T, G>(a, b);
   }
+  if constexpr (PART != Part::kMiddle) {
+    w = multiply<T, G, C>(block, {v, v + 3 * row}, VANISHES ? Live::kNone : Live::kBoth, w, a, b);
+  }
+  sums.store(a, b);
   return w;
 }
 
@@ -65,15 +69,26 @@ __attribute__((noinline)) void finish(const Block& block, int channel) {
   }
 }
 
+template <int T, int G, int C, Part PART>
+const uint8_t* columns(const Block& block, const uint8_t* w, int j) {
+  const uint8_t* next = w;
+  for (int first = 0; first < block.tiles; first += T) {
+    next = j == 2 ? column<T, G, C, true, PART>(block, w, first, j) : column<T, G, C, false, PART>(block, w, first, j);
+  }
+  return next;
+}
+
 template <int T, int G, int C>
 void outputs(const Block& block, int channel) {
   const uint8_t* w = static_cast<const uint8_t*>(block.job.weights) + channel / 16 * block.weights;
+  const bool all = C < 64 || G * block.weights / kColumns <= kWeightsAtOnce;
   for (int j = 0; j < kColumns; ++j) {
-    const uint8_t* next = w;
-    for (int first = 0; first < block.tiles; first += T) {
-      next = j == 2 ? column<T, G, C, true>(block, w, first, j) : column<T, G, C, false>(block, w, first, j);
+    if (all) {
+      w = columns<T, G, C, Part::kAll>(block, w, j);
+    } else if constexpr (C == 64) {
+      w = columns<T, G, C, Part::kMiddle>(block, w, j);
+      w = columns<T, G, C, Part::kEnds>(block, w, j);
     }
-    w = next;
   }
   finish<G>(block, channel);
 }

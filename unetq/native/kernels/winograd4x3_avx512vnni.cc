@@ -18,6 +18,9 @@ constexpr uint32_t kNinth = 0x38E38E39;  // * 9 = 2^33 + 1
 // The weights of two rows of positions (kRows4x3 in winograd.cc): pairs (2, 1) and (0, 4) of the first, (3, 3) of both,
 // (2, 1) and (0, 4) of the second.
 constexpr int kPairs = 5;
+struct Weights {
+  const uint8_t *pair, *half, *ends;  // (2, 1), 3, which is half a pair, and (0, 4)
+};
 
 // The sums of positions 2, 1 and 3, whose weights are `pair` and half a pair.
 template <int T, int G, int C>
@@ -60,37 +63,48 @@ inline void multiply_three(const Block& block, const uint8_t* v, const uint8_t* 
   } while (left > 0);
 }
 
-// Row i of positions of T tiles; `w`: the weights of rows i / 2 * 2 and the one below.
-template <int T, int G, int C>
-__attribute__((noinline)) void row(const Block& block, const uint8_t* w, size_t pair_bytes, int first, int i) {
+// X and Z of row i of positions: [tile][X, Y, Z][i][G][16].
+template <int G>
+using Ends = Sums<3 * kRows * G, 2 * kRows * G>;
+
+template <int G>
+inline Ends<G> ends_of(const Block& block, int first, int i) {
+  return {block.sums + (static_cast<size_t>(first) * 3 * kRows + i) * G * 64};
+}
+
+// Row i of T tiles: all of it, or positions 1, 2 and 3 and the starts of 0 and 4.
+template <int T, int G, int C, bool ALL>
+__attribute__((noinline)) void row(const Block& block, Weights w, int first, int i) {
   const uint8_t* v = block.v + 5 * i * block.position + first * C;
-  const uint8_t* three = w + (i % 2 == 0 ? 0 : 3) * pair_bytes;
   __m512i a[T][G], b[T][G], c[T][G];
-  multiply_three<T, G, C>(block, v, three, w + 2 * pair_bytes + i % 2 * 64, a, b, c);
-  const uint8_t* ends = three + pair_bytes;
-  uint8_t* sums = block.sums + (static_cast<size_t>(first) * 3 * kRows + i) * G * 64;  // [tile][X, Y, Z][i][G][16]
+  multiply_three<T, G, C>(block, v, w.pair, w.half, a, b, c);
+  const Ends<G> sums = ends_of<G>(block, first, i);
 #pragma GCC unroll 2
   for (int g = 0; g < G; ++g) {
-    const __m512i start0 = _mm512_loadu_si512(ends + g * block.weights);
-    const __m512i start4 = _mm512_loadu_si512(ends + g * block.weights + 64);
+    const __m512i start0 = _mm512_loadu_si512(w.ends + g * block.weights);
+    const __m512i start4 = _mm512_loadu_si512(w.ends + g * block.weights + 64);
 #pragma GCC unroll 6
     for (int t = 0; t < T; ++t) {
       const __m512i sum = _mm512_add_epi32(b[t][g], a[t][g]), difference = _mm512_sub_epi32(b[t][g], a[t][g]);
-      _mm512_store_si512(sums + ((t * 3 + 1) * kRows * G + g) * 64,
+      _mm512_store_si512(sums.first + ((t * 3 + 1) * kRows * G + g) * 64,
                          _mm512_add_epi32(sum, _mm512_add_epi32(c[t][g], c[t][g])));
       a[t][g] = _mm512_add_epi32(_mm512_add_epi32(difference, c[t][g]), start0);
       b[t][g] = _mm512_add_epi32(_mm512_add_epi32(difference, _mm512_slli_epi32(c[t][g], 2)), start4);
     }
   }
-  multiply<T, G, C>(block, {v, v + 4 * block.position}, Live::kBoth, ends, a, b);
-#pragma GCC unroll 6
-  for (int t = 0; t < T; ++t) {
-#pragma GCC unroll 2
-    for (int g = 0; g < G; ++g) {
-      _mm512_store_si512(sums + (t * 3 * kRows * G + g) * 64, a[t][g]);
-      _mm512_store_si512(sums + ((t * 3 + 2) * kRows * G + g) * 64, b[t][g]);
-    }
-  }
+  if constexpr (ALL) multiply<T, G, C>(block, {v, v + 4 * block.position}, Live::kBoth, w.ends, a, b);
+  sums.store(a, b);
+}
+
+// Positions 0 and 4 of more tiles (kWeightsAtOnce).
+template <int T, int G, int C>
+__attribute__((noinline)) void ends(const Block& block, const uint8_t* w, int first, int i) {
+  const uint8_t* v = block.v + 5 * i * block.position + first * C;
+  const Ends<G> sums = ends_of<G>(block, first, i);
+  __m512i x[T][G], z[T][G];
+  sums.load(x, z);
+  multiply<T, G, C>(block, {v, v + 4 * block.position}, Live::kBoth, w, x, z);
+  sums.store(x, z);
 }
 
 template <int G>
@@ -127,9 +141,17 @@ template <int T, int G, int C>
 void outputs(const Block& block, int channel) {
   const uint8_t* w = static_cast<const uint8_t*>(block.job.weights) + channel / 16 * block.weights;
   const size_t pair_bytes = block.weights / (kPairs * kRows / 2);
+  const bool all = C < 64 || G * block.weights / kRows <= kWeightsAtOnce;
   for (int i = 0; i < kRows; ++i) {
     const uint8_t* two = w + i / 2 * kPairs * pair_bytes;
-    for (int first = 0; first < block.tiles; first += T) row<T, G, C>(block, two, pair_bytes, first, i);
+    const uint8_t* pair = two + (i % 2 == 0 ? 0 : 3) * pair_bytes;
+    const Weights weights = {pair, two + 2 * pair_bytes + i % 2 * 64, pair + pair_bytes};
+    if (all) {
+      for (int first = 0; first < block.tiles; first += T) row<T, G, C, true>(block, weights, first, i);
+    } else if constexpr (C == 64) {
+      for (int first = 0; first < block.tiles; first += T) row<T, G, C, false>(block, weights, first, i);
+      for (int first = 0; first < block.tiles; first += 12 / G) ends<12 / G, G, C>(block, weights.ends, first, i);
+    }
   }
   finish<G>(block, channel);
 }
