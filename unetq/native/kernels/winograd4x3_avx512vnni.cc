@@ -24,8 +24,9 @@ struct Weights {
 
 // The sums of positions 2, 1 and 3, whose weights are `pair` and half a pair.
 template <int T, int G, int C>
-inline void multiply_three(const Block& block, const uint8_t* v, const uint8_t* pair, const uint8_t* half,
-                           __m512i (&a)[T][G], __m512i (&b)[T][G], __m512i (&c)[T][G]) {
+[[gnu::always_inline]] inline void multiply_three(const Block& block, const uint8_t* v, const uint8_t* pair,
+                                                  const uint8_t* half, __m512i (&a)[T][G], __m512i (&b)[T][G],
+                                                  __m512i (&c)[T][G]) {
   const size_t next = block.weights;
   const ptrdiff_t position = block.position;
   begin<T, G>(block, pair, a, b);

@@ -1,4 +1,5 @@
-// What the AVX-512 VNNI kernels of all tiles share. In an unnamed namespace: each file has its own copy.
+// What the AVX-512 VNNI kernels of all tiles share. In an unnamed namespace: each file has its own copy. Always inlined
+// is what takes accumulators: a call would hand them over in memory, at half the speed.
 #pragma once
 
 #include "finish_avx512.h"
@@ -75,7 +76,7 @@ using Four [[gnu::may_alias]] = int32_t;  // 4 channels
 // 4 channels of a tile with the weights of G vectors of outputs. In assembly, because gcc 12 otherwise renames
 // accumulators from one step to the next, and so keeps them in memory.
 template <int G>
-inline void multiply(const uint8_t* from, const __m512i (&w)[G], __m512i (&acc)[G]) {
+[[gnu::always_inline]] inline void multiply(const uint8_t* from, const __m512i (&w)[G], __m512i (&acc)[G]) {
   __m512i bytes;
   const Four& four = *reinterpret_cast<const Four*>(from);
   if constexpr (G == 2) {
@@ -96,8 +97,8 @@ inline void multiply(const uint8_t* from, const __m512i (&w)[G], __m512i (&acc)[
 
 // The products of steps [first, last) of a pair of positions, or of its p alone. C: bytes of a tile in a chunk.
 template <int T, int G, int C, bool BOTH>
-inline const uint8_t* multiply_steps(const Block& block, Pointers at, int first, int last, const uint8_t* w,
-                                     __m512i (&a)[T][G], __m512i (&b)[T][G]) {
+[[gnu::always_inline]] inline const uint8_t* multiply_steps(const Block& block, Pointers at, int first, int last,
+                                                            const uint8_t* w, __m512i (&a)[T][G], __m512i (&b)[T][G]) {
   const size_t next = block.weights;
   const ptrdiff_t to_q = at.q - at.p;
   const uint8_t* chunk = at.p + first / (C / 4) * block.chunk;
@@ -131,8 +132,8 @@ inline const uint8_t* multiply_steps(const Block& block, Pointers at, int first,
 
 // The sums of one pair of positions over all channels, added to a and b.
 template <int T, int G, int C>
-inline const uint8_t* multiply(const Block& block, Pointers at, Live live, const uint8_t* w, __m512i (&a)[T][G],
-                               __m512i (&b)[T][G]) {
+[[gnu::always_inline]] inline const uint8_t* multiply(const Block& block, Pointers at, Live live, const uint8_t* w,
+                                                      __m512i (&a)[T][G], __m512i (&b)[T][G]) {
   w += 128;
   const int doubled = live == Live::kBoth ? 0 : block.job.doubled;
   if (live == Live::kP && doubled > 0) w = multiply_steps<T, G, C, false>(block, at, 0, doubled, w, a, b);
@@ -141,7 +142,7 @@ inline const uint8_t* multiply(const Block& block, Pointers at, Live live, const
 
 // Accumulators of one pair, at their starts.
 template <int T, int G>
-inline void begin(const Block& block, const uint8_t* w, __m512i (&a)[T][G], __m512i (&b)[T][G]) {
+[[gnu::always_inline]] inline void begin(const Block& block, const uint8_t* w, __m512i (&a)[T][G], __m512i (&b)[T][G]) {
 #pragma GCC unroll 2
   for (int g = 0; g < G; ++g) {
     const __m512i start_a = _mm512_loadu_si512(w + g * block.weights);
@@ -155,7 +156,7 @@ inline void begin(const Block& block, const uint8_t* w, __m512i (&a)[T][G], __m5
 }
 
 template <int T, int G>
-inline void butterfly(__m512i (&a)[T][G], __m512i (&b)[T][G]) {
+[[gnu::always_inline]] inline void butterfly(__m512i (&a)[T][G], __m512i (&b)[T][G]) {
 #pragma GCC unroll 12
   for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 2
@@ -176,7 +177,7 @@ struct Sums {
   uint8_t* first;
 
   template <int T, int G>
-  void load(__m512i (&a)[T][G], __m512i (&b)[T][G]) const {
+  [[gnu::always_inline]] void load(__m512i (&a)[T][G], __m512i (&b)[T][G]) const {
 #pragma GCC unroll 12
     for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 2
@@ -188,7 +189,7 @@ struct Sums {
   }
 
   template <int T, int G>
-  void store(const __m512i (&a)[T][G], const __m512i (&b)[T][G]) const {
+  [[gnu::always_inline]] void store(const __m512i (&a)[T][G], const __m512i (&b)[T][G]) const {
 #pragma GCC unroll 12
     for (int t = 0; t < T; ++t) {
 #pragma GCC unroll 2
