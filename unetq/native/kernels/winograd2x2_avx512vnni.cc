@@ -148,31 +148,22 @@ void outputs(const Block& block, int channel) {
   }
 }
 
-template <int C, int High>
-void convolve_chunks(const ConvRows& job) {
-  convolve<C, High, 2>(High == 2 ? Layout::kWinograd2x2 : Layout::kWinograd1x2, job, [&](const Block& block) {
-    int channel = 0;
-    for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C, High>(block, channel);
-    if (channel < job.channels) outputs<12, 1, C, High>(block, channel);
-  });
-}
-
 template <int High>
-void any_channels(const ConvRows& job) {
-  const int chunk = winograd_chunk(4 * job.steps);
-  if (chunk == 16) {
-    convolve_chunks<16, High>(job);
-  } else if (chunk == 32) {
-    convolve_chunks<32, High>(job);
-  } else {
-    convolve_chunks<64, High>(job);
-  }
+void convolve_any(Layout layout, const ConvRows& job) {
+  with_chunk(job, [&](auto chunk) {
+    constexpr int C = decltype(chunk)::kBytes;
+    convolve<C, High, 2>(layout, job, [&](const Block& block) {
+      int channel = 0;
+      for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C, High>(block, channel);
+      if (channel < job.channels) outputs<12, 1, C, High>(block, channel);
+    });
+  });
 }
 
 }  // namespace
 
-void winograd2x2_avx512vnni(const ConvRows& job) { any_channels<2>(job); }
+void winograd2x2_avx512vnni(const ConvRows& job) { convolve_any<2>(Layout::kWinograd2x2, job); }
 
-void winograd1x2_avx512vnni(const ConvRows& job) { any_channels<1>(job); }
+void winograd1x2_avx512vnni(const ConvRows& job) { convolve_any<1>(Layout::kWinograd1x2, job); }
 
 }  // namespace unetq

@@ -93,26 +93,17 @@ void outputs(const Block& block, int channel) {
   finish<G>(block, channel);
 }
 
-template <int C>
-void convolve_chunks(const ConvRows& job) {
-  convolve<C, 2, 4>(Layout::kWinograd2x4, job, [&](const Block& block) {
-    int channel = 0;
-    for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C>(block, channel);
-    if (channel < job.channels) outputs<12, 1, C>(block, channel);
-  });
-}
-
 }  // namespace
 
 void winograd2x4_avx512vnni(const ConvRows& job) {
-  const int chunk = winograd_chunk(4 * job.steps);
-  if (chunk == 16) {
-    convolve_chunks<16>(job);
-  } else if (chunk == 32) {
-    convolve_chunks<32>(job);
-  } else {
-    convolve_chunks<64>(job);
-  }
+  with_chunk(job, [&](auto chunk) {
+    constexpr int C = decltype(chunk)::kBytes;
+    convolve<C, 2, 4>(Layout::kWinograd2x4, job, [&](const Block& block) {
+      int channel = 0;
+      for (; job.channels - channel > 16; channel += 32) outputs<6, 2, C>(block, channel);
+      if (channel < job.channels) outputs<12, 1, C>(block, channel);
+    });
+  });
 }
 
 }  // namespace unetq

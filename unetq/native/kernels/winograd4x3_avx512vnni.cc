@@ -157,26 +157,17 @@ void outputs(const Block& block, int channel) {
   finish<G>(block, channel);
 }
 
-template <int C>
-void convolve_chunks(const ConvRows& job) {
-  convolve<C, 4, 3>(Layout::kWinograd4x3, job, [&](const Block& block) {
-    int channel = 0;
-    for (; job.channels - channel > 16; channel += 32) outputs<4, 2, C>(block, channel);
-    if (channel < job.channels) outputs<6, 1, C>(block, channel);
-  });
-}
-
 }  // namespace
 
 void winograd4x3_avx512vnni(const ConvRows& job) {
-  const int chunk = winograd_chunk(4 * job.steps);
-  if (chunk == 16) {
-    convolve_chunks<16>(job);
-  } else if (chunk == 32) {
-    convolve_chunks<32>(job);
-  } else {
-    convolve_chunks<64>(job);
-  }
+  with_chunk(job, [&](auto chunk) {
+    constexpr int C = decltype(chunk)::kBytes;
+    convolve<C, 4, 3>(Layout::kWinograd4x3, job, [&](const Block& block) {
+      int channel = 0;
+      for (; job.channels - channel > 16; channel += 32) outputs<4, 2, C>(block, channel);
+      if (channel < job.channels) outputs<6, 1, C>(block, channel);
+    });
+  });
 }
 
 }  // namespace unetq

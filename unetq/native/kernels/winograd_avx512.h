@@ -168,6 +168,24 @@ template <int T, int G>
   }
 }
 
+template <int C>
+struct Chunk {
+  static constexpr int kBytes = C;
+};
+
+// Calls the kernel with the Chunk of the input's channels.
+template <typename Kernel>
+inline void with_chunk(const ConvRows& job, const Kernel& kernel) {
+  const int bytes = winograd_chunk(4 * job.steps);
+  if (bytes == 16) {
+    kernel(Chunk<16>());
+  } else if (bytes == 32) {
+    kernel(Chunk<32>());
+  } else {
+    kernel(Chunk<64>());
+  }
+}
+
 // Of the first-level cache, 32 KiB on a Zen 4: weights that all tiles of a block meet before the next ones do.
 constexpr size_t kWeightsAtOnce = 24 * 1024;
 
