@@ -36,7 +36,7 @@ template <int T, int G, int C>
 #pragma GCC unroll 6
     for (int t = 0; t < T; ++t) c[t][g] = start;
   }
-  const ptrdiff_t to_half = half + 128 - (pair + 128);
+  const ptrdiff_t to_half = half - pair;
   const uint8_t* w = pair + 128;
   int left = block.job.steps;
   do {
