@@ -190,6 +190,7 @@ def test_convolution_behind_a_nearest_upsampling(row: dict[str, Any]) -> None:
         (72, 64, 17),
         (136, 128, 64),
         (200, 132, 40),
+        (512, 260, 40),
     ]
     sizes = [(2, 2), (2, 12), (8, 2), (4, 14), (10, 50)]
     makes_use_of_them = row["products_doubled"] < row["products"]

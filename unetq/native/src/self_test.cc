@@ -48,7 +48,7 @@ enum class Fill { kRandom, kCorners, kHigh, kHighNegative, kLow };
 enum class Kind { kUnsigned, kSigned, kTernary };
 
 // Input channels, those that are doubled, and outputs; sizes that can be.
-constexpr int kDoubled[][3] = {{8, 4, 5}, {48, 32, 16}, {40, 8, 17}, {70, 64, 33}, {136, 128, 20}, {200, 132, 40}};
+constexpr int kDoubled[][3] = {{8, 4, 5}, {48, 32, 16}, {40, 8, 17}, {70, 64, 33}, {136, 128, 20}, {512, 260, 40}};
 constexpr int kEvenSizes[][2] = {{2, 2}, {4, 6}, {6, 28}, {10, 50}};
 
 // Numbers of one convolution.
